@@ -1,0 +1,142 @@
+"""Every exception that pbx_stir raises.
+
+::
+
+    PbxStirError                     says what is wrong, and (hint) what to do about it
+    ├── ConfigurationError           a configuration, secret or key file: names file, key and remedy
+    ├── UsageError                   a command line that cannot be carried out (exit status 2)
+    ├── Malformed                    octets that do not have their format
+    │   ├── MalformedNumber          a telephone number
+    │   ├── MalformedPassport        a PASSporT or Identity header (RFC 8225, RFC 8224)
+    │   ├── MalformedCertificate     a certificate, chain or TNAuthList (RFC 5280, RFC 8226)
+    │   ├── MalformedSealed          a sealed PASSporT, once opened
+    │   ├── MalformedRecord          a signed record of keys and CPSs
+    │   ├── MalformedAnnouncement    what a PBX's dialplan announced
+    │   └── MalformedAnswer          what a CPS answered
+    ├── Refused                      well-formed, but not acceptable
+    │   ├── UrlRefused               a URL that the egress rule forbids
+    │   ├── CertificateUntrusted     no path to a configured anchor, or a rule on the path broken
+    │   ├── CertificateExpired       a path that would hold at another time
+    │   ├── ConstraintViolated       JWTClaimConstraints of the certificate (RFC 8226, RFC 9118)
+    │   ├── CertificateRevoked       revoked by its issuer
+    │   ├── TooLarge                 more than the one sealed size holds
+    │   └── RecordRefused            a record whose signer has no authority, or that is not newer
+    └── Unavailable                  something outside did not answer in time, or said no
+        ├── CpsUnavailable           no answer, a 5xx or a broken one
+        ├── CpsRefused               the CPS said no (4xx)
+        ├── CertificateUnavailable   the certificate could not be fetched
+        └── PbxUnavailable           the PBX is not connected, or did not answer
+
+"Not sealed to us", "another caller", "stale" and the like are results, not exceptions.
+Messages are lower case, without a full stop, name the offending value and never hold key material.
+"""
+
+from __future__ import annotations
+
+
+class PbxStirError(Exception):
+    """What went wrong, in words for an operator; ``hint`` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class ConfigurationError(PbxStirError):
+    """A configuration, secret or key file is wrong; the message names the file and the key."""
+
+
+class UsageError(PbxStirError):
+    """A command line that cannot be carried out."""
+
+
+class Malformed(PbxStirError):
+    """Octets that do not have the format they should have."""
+
+
+class MalformedNumber(Malformed):
+    """Not a telephone number."""
+
+
+class MalformedPassport(Malformed):
+    """Not a PASSporT in full form, or not an Identity header."""
+
+
+class MalformedCertificate(Malformed):
+    """Not a certificate, not a chain of them, or not a TNAuthList."""
+
+
+class MalformedSealed(Malformed):
+    """Opened with our key, but what was inside has not the sealed form."""
+
+
+class MalformedRecord(Malformed):
+    """Not a signed record of keys and CPSs."""
+
+
+class MalformedAnnouncement(Malformed):
+    """What the dialplan announced cannot be read."""
+
+
+class MalformedAnswer(Malformed):
+    """What a CPS answered cannot be read."""
+
+
+class Refused(PbxStirError):
+    """Well-formed, but not acceptable."""
+
+
+class UrlRefused(Refused):
+    """The egress rule forbids to fetch this URL."""
+
+
+class CertificateUntrusted(Refused):
+    """No path to a configured anchor, or one of the path's rules is broken."""
+
+
+class CertificateExpired(Refused):
+    """A path that would hold at another time."""
+
+
+class ConstraintViolated(Refused):
+    """The PASSporT breaks the certificate's JWTClaimConstraints."""
+
+
+class CertificateRevoked(Refused):
+    """Its issuer has revoked it."""
+
+
+class TooLarge(Refused):
+    """More than the one sealed size holds."""
+
+
+class RecordRefused(Refused):
+    """The record's signer has no authority over it, or we hold a newer one."""
+
+
+class Unavailable(PbxStirError):
+    """Something outside did not answer in time, or answered that it cannot."""
+
+
+class CpsUnavailable(Unavailable):
+    """The CPS gave no answer, a 5xx, or one that cannot be read."""
+
+
+class CpsRefused(Unavailable):
+    """The CPS answered that it will not (4xx)."""
+
+    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class CertificateUnavailable(Unavailable):
+    """The certificate could not be fetched."""
+
+
+class PbxUnavailable(Unavailable):
+    """The PBX is not connected, or did not answer in time."""

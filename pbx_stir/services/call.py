@@ -1,0 +1,154 @@
+"""The nouns of the two services: a call, what came of it, and why.
+
+Takes nothing and does nothing: frozen values that check themselves when made. They know no PBX and
+no wire. The words of ``Reason`` are a closed list that dialplan/README.md explains row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Direction(Enum):
+    """Which way the call crosses the PBX's trunk."""
+
+    OUTBOUND = "out"
+    INBOUND = "in"
+
+
+class Mode(Enum):
+    """A trunk's switch: hold and treat, or watch only. A trunk that is off announces nothing."""
+
+    ON = "on"
+    MONITOR = "monitor"
+
+
+class Status(Enum):
+    """What became of an outbound call's PASSporT (``STIR_STATUS``)."""
+
+    STORED = "stored"
+    SKIPPED = "skipped"
+    ERROR = "error"
+
+
+class Verstat(Enum):
+    """The verdict on an inbound call (``STIR_VERSTAT``). Source: 3GPP TS 24.229 section 7.2A.20."""
+
+    PASSED = "TN-Validation-Passed"
+    FAILED = "TN-Validation-Failed"
+    NONE = "No-TN-Validation"
+
+
+class Reason(Enum):
+    """One word that says why (``STIR_REASON``)."""
+
+    # inbound
+    VERIFIED = "verified"
+    ATTEST_B = "attest-b"
+    ATTEST_C = "attest-c"
+    NO_PASSPORT = "no-passport"
+    UNSUPPORTED_PPT = "unsupported-ppt"
+    ORIG_MISMATCH = "orig-mismatch"
+    DEST_MISMATCH = "dest-mismatch"
+    STALE = "stale"
+    FUTURE_IAT = "future-iat"
+    CLOCK = "clock"
+    CERTIFICATE_UNAVAILABLE = "certificate-unavailable"
+    CERTIFICATE_UNTRUSTED = "certificate-untrusted"
+    CERTIFICATE_EXPIRED = "certificate-expired"
+    X5U_REFUSED = "x5u-refused"
+    NUMBER_NOT_COVERED = "number-not-covered"
+    CONSTRAINT_VIOLATED = "constraint-violated"
+    REVOKED = "revoked"
+    BAD_SIGNATURE = "bad-signature"
+    MALFORMED = "malformed"
+    BROKEN_DIVERSION = "broken-diversion"
+    REPLAYED = "replayed"
+    CONTESTED = "contested"
+    OVERLOADED = "overloaded"
+    # outbound
+    STORED = "stored"
+    STORED_LATE = "stored-late"
+    NOT_AUTHORITATIVE = "not-authoritative"
+    CALLER_NOT_ALLOWED = "caller-not-allowed"
+    CREDENTIAL_EXPIRED = "credential-expired"
+    NO_CPS = "no-cps"
+    NO_KEY = "no-key"
+    NO_TOKENS = "no-tokens"
+    BAD_RECORD = "bad-record"
+    CPS_REFUSED = "cps-refused"
+    INVALID_NUMBER = "invalid-number"
+    TOO_LARGE = "too-large"
+    # both
+    ANONYMOUS_CALLER = "anonymous-caller"
+    CPS_UNAVAILABLE = "cps-unavailable"
+    TIMEOUT = "timeout"
+    LISTENER_DOWN = "listener-down"
+    DISABLED = "disabled"
+    EXCLUDED = "excluded"
+    EMERGENCY = "emergency"
+    INTERNAL_ERROR = "internal-error"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call at one trunk, as the PBX announced it.
+
+    ``orig`` and ``dest`` are as the PBX has them, not yet canonical. ``restricted`` is the caller's
+    wish that orig is not shown. ``originator`` are the names of who placed it, most specific first
+    (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a call
+    that began here. ``identity`` are the values of the Identity headers the call itself carried.
+    ``nonce`` names the hook that waits, ``budget_ms`` how long it does.
+    """
+
+    pbx: str
+    direction: Direction
+    mode: Mode
+    trunk: str
+    orig: str
+    restricted: bool
+    dest: str
+    originator: tuple[str, ...]
+    came_in: str
+    unique_id: str
+    linked_id: str
+    nonce: str
+    budget_ms: int
+    identity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one PASSporT, or one source of them, did not do: where it stood, and a sentence on it."""
+
+    step: str
+    reason: Reason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call.
+
+    Outbound ones have a ``status``, inbound ones a ``verstat``; the other is None. ``orig`` and
+    ``dest`` are canonical, or empty where none could be made. ``rejections`` are all that were met,
+    in the order they were. ``used_key`` names the PASSporT that passed (services.used), in hex.
+    """
+
+    reason: Reason
+    status: Status | None = None
+    verstat: Verstat | None = None
+    attest: str = ""
+    orig: str = ""
+    dest: str = ""
+    signer: str = ""
+    rejections: tuple[Rejection, ...] = field(default=())
+    used_key: str = ""
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.status is None) == (self.verstat is None):
+            raise ValueError("an outcome has either a status or a verstat")
+        if (self.verstat is Verstat.PASSED) != bool(self.used_key):
+            raise ValueError("exactly the calls that pass have used a PASSporT")

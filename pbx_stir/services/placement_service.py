@@ -1,0 +1,54 @@
+"""What the services await of a call placement service (RFC 8816 section 9).
+
+Implemented by cps.client. Neither call raises: a CPS that fails is a result, since another may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pbx_stir.services.call import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """What one CPS said to our stores: STORED, CPS_UNAVAILABLE, CPS_REFUSED or NO_TOKENS.
+
+    ``clock_offset`` is the CPS's clock minus ours in seconds, None where it did not say.
+    """
+
+    cps: str
+    reason: Reason
+    detail: str = ""
+    clock_offset: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one CPS holds for a number: ``blobs`` decoded from the wire, dummies among them.
+
+    ``reason`` is None where it answered, CPS_UNAVAILABLE or CPS_REFUSED where it did not.
+    """
+
+    cps: str
+    blobs: tuple[bytes, ...] = ()
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class CallPlacement(Protocol):
+    """Stores and retrieves at several CPSs at the same time; ``give_up_at`` is time.monotonic()."""
+
+    async def store(
+        self, cps: Sequence[str], number: str, blobs: Sequence[bytes], give_up_at: float
+    ) -> Sequence[StoreResult]:
+        """Store every blob at every CPS; one result a CPS, STORED only if it took all of them."""
+        ...
+
+    def retrieve(
+        self, cps: Sequence[str], number: str, give_up_at: float
+    ) -> AsyncIterator[Answer]:
+        """One answer a CPS, as they arrive; ends at ``give_up_at`` at the latest."""
+        ...
