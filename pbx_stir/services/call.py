@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from pbx_stir.services.used import Claim
+
 
 class Direction(Enum):
     """Which way the call crosses the PBX's trunk."""
@@ -133,7 +135,11 @@ class Outcome:
 
     Outbound ones have a ``status``, inbound ones a ``verstat``; the other is None. ``orig`` and
     ``dest`` are canonical, or empty where none could be made. ``rejections`` are all that were met,
-    in the order they were. ``used_key`` names the PASSporT that passed (services.used), in hex.
+    in the order they were.
+
+    An outcome that passed has used up one PASSporT: ``used_key`` names it (services.used, in hex)
+    and ``claim`` is what it was reserved for. ``contests`` is the call that has used up the only
+    PASSporT which would have let this one pass (RFC 8816 section 7.4).
     """
 
     reason: Reason
@@ -145,10 +151,12 @@ class Outcome:
     signer: str = ""
     rejections: tuple[Rejection, ...] = field(default=())
     used_key: str = ""
+    claim: Claim | None = None
+    contests: Claim | None = None
     detail: str = ""
 
     def __post_init__(self) -> None:
         if (self.status is None) == (self.verstat is None):
             raise ValueError("an outcome has either a status or a verstat")
-        if (self.verstat is Verstat.PASSED) != bool(self.used_key):
+        if (self.verstat is Verstat.PASSED) != (bool(self.used_key) and self.claim is not None):
             raise ValueError("exactly the calls that pass have used a PASSporT")

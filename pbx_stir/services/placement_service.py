@@ -27,15 +27,18 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one CPS holds for a number: ``blobs`` decoded from the wire, dummies among them.
+    """What one CPS holds for ``number``: ``blobs`` decoded from the wire, dummies among them.
 
     ``reason`` is None where it answered, CPS_UNAVAILABLE or CPS_REFUSED where it did not.
+    ``clock_offset`` as in StoreResult.
     """
 
     cps: str
+    number: str
     blobs: tuple[bytes, ...] = ()
     reason: Reason | None = None
     detail: str = ""
+    clock_offset: float | None = None
 
 
 class CallPlacement(Protocol):
@@ -48,7 +51,10 @@ class CallPlacement(Protocol):
         ...
 
     def retrieve(
-        self, cps: Sequence[str], number: str, give_up_at: float
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float
     ) -> AsyncIterator[Answer]:
-        """One answer a CPS, as they arrive; ends at ``give_up_at`` at the latest."""
+        """One answer for each (CPS, number) of ``wanted``, all asked at the same time.
+
+        They come as they arrive; at ``give_up_at`` those still missing come as CPS_UNAVAILABLE.
+        """
         ...

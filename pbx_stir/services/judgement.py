@@ -1,0 +1,225 @@
+"""Steps 2 to 6 of RFC 8816 section 8.2, on one PASSporT.
+
+Takes a parsed PASSporT with the certificates that came along, and the numbers of the call; gives a
+``Judged`` or the ``Rejection`` of the first step that it failed. Cheap steps stand first: a
+certificate is looked for only when the PASSporT would be of this call and of now, since a
+stranger's x5u that we fetch tells its owner of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from pbx_stir.errors import (
+    CertificateExpired,
+    CertificateRevoked,
+    CertificateUnavailable,
+    CertificateUntrusted,
+    ConstraintViolated,
+    MalformedCertificate,
+    PbxStirError,
+    UrlRefused,
+)
+from pbx_stir.services.call import Reason, Rejection
+from pbx_stir.stir import certificate, passport
+from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy
+
+SUPPORTED_PPT: Final = frozenset({"", "shaken"})
+
+_REASONS: Final[tuple[tuple[type[PbxStirError], Reason], ...]] = (
+    (UrlRefused, Reason.X5U_REFUSED),
+    (CertificateUnavailable, Reason.CERTIFICATE_UNAVAILABLE),
+    (CertificateExpired, Reason.CERTIFICATE_EXPIRED),
+    (CertificateRevoked, Reason.REVOKED),
+    (CertificateUntrusted, Reason.CERTIFICATE_UNTRUSTED),
+    (ConstraintViolated, Reason.CONSTRAINT_VIOLATED),
+    (MalformedCertificate, Reason.CERTIFICATE_UNTRUSTED),
+)
+
+# how far a PASSporT came, for the one reason that a call shows
+_STEPS: Final = (
+    "retrieve",
+    "open",
+    "identity",
+    "parse",
+    "judge",
+    "ppt",
+    "orig",
+    "dest",
+    "iat",
+    "certificate",
+    "coverage",
+    "constraints",
+    "signature",
+    "attestation",
+    "single use",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The canonical numbers of a call: what its caller ID and its called number may mean."""
+
+    calling: tuple[str, ...]
+    called: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A PASSporT that may be this call's, with the DER certificates that came along.
+
+    ``in_band``: the call itself carried it.
+    """
+
+    passport: passport.Passport
+    chain: tuple[bytes, ...]
+    in_band: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A PASSporT that is valid and of this call: VERIFIED, ATTEST_B or ATTEST_C."""
+
+    reason: Reason
+    attest: str
+    orig: str
+    dest: str
+    signer: str
+
+
+class CertificateSource(Protocol):
+    """Gets the certificates behind an x5u."""
+
+    async def chain(self, x5u: str, give_up_at: float) -> tuple[x509.Certificate, ...]:
+        """Return the chain as served.
+
+        Raises:
+            UrlRefused, CertificateUnavailable, MalformedCertificate
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationPolicy:
+    """What a verdict may rest on.
+
+    ``anchors`` gives the trust anchors in force now. ``passed_attest`` are the attestations with
+    which a shaken PASSporT passes.
+    """
+
+    anchors: Callable[[], Anchors]
+    spc: SpcPolicy = field(default_factory=SpcPolicy)
+    passed_attest: frozenset[str] = frozenset({"A"})
+
+
+class Judge:
+    """Judges one PASSporT at a time; keeps nothing but the paths it has found."""
+
+    def __init__(self, policy: VerificationPolicy, certificates: CertificateSource) -> None:
+        self._policy = policy
+        self._certificates = certificates
+
+    async def judge(
+        self, candidate: Candidate, numbers: Numbers, now: float, give_up_at: float
+    ) -> Judged | Rejection:
+        """Carry out the steps; ``now`` in seconds since the epoch, ``give_up_at`` monotonic."""
+        token = candidate.passport
+        rejection = (
+            _check_ppt(token)
+            or _check_orig(token, numbers.calling)
+            or _check_dest(token, numbers.called)
+            or _check_iat(token, now)
+        )
+        if rejection is not None:
+            return rejection
+        step = "certificate"
+        try:
+            path = await self._path(candidate, now, give_up_at)
+            # 4: "(...) authority for the calling number"
+            if not path.covers(token.orig, self._policy.spc):
+                return self._not_covered(token, path)
+            step = "constraints"
+            path.check_claims(token.claims)
+        except tuple(kind for kind, _ in _REASONS) as error:
+            return Rejection(step, _reason_of(error), error.message)
+        # 6: the signature
+        key = path.leaf.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey) or not passport.signature_holds(
+            token, key
+        ):
+            return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
+        return self._judged(token, path, numbers)
+
+    async def _path(self, candidate: Candidate, now: float, give_up_at: float) -> Path:
+        chain: Sequence[x509.Certificate]
+        if candidate.chain:
+            chain = certificate.parse_chain(candidate.chain)
+        else:
+            chain = await self._certificates.chain(candidate.passport.x5u, give_up_at)
+        return certificate.find_path(chain, self._policy.anchors(), now)
+
+    def _not_covered(self, token: passport.Passport, path: Path) -> Rejection:
+        # an SPC that policy refuses says nothing of the number: only a list of numbers does
+        reason = (
+            Reason.NUMBER_NOT_COVERED
+            if path.tn_auth_list.has_numbers
+            else Reason.CERTIFICATE_UNTRUSTED
+        )
+        return Rejection("coverage", reason, f"{token.orig} is not of {path.signer}")
+
+    def _judged(self, token: passport.Passport, path: Path, numbers: Numbers) -> Judged:
+        reason = Reason.VERIFIED
+        if token.ppt == "shaken" and token.attest not in self._policy.passed_attest:
+            reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(
+                token.attest, Reason.VERIFIED
+            )
+        dest = next((one for one in numbers.called if one in token.dest), numbers.called[0])
+        return Judged(reason, token.attest, token.orig, dest, path.signer)
+
+
+def _check_ppt(token: passport.Passport) -> Rejection | None:
+    # RFC 8225 section 8.2: a PASSporT with an extension that is not supported is not relied upon
+    if token.ppt in SUPPORTED_PPT:
+        return None
+    return Rejection("ppt", Reason.UNSUPPORTED_PPT, token.ppt)
+
+
+def _check_orig(token: passport.Passport, calling: Sequence[str]) -> Rejection | None:
+    if token.orig in calling:
+        return None
+    return Rejection("orig", Reason.ORIG_MISMATCH, f"signed for {token.orig or token.orig_uri}")
+
+
+def _check_dest(token: passport.Passport, called: Sequence[str]) -> Rejection | None:
+    if any(one in token.dest for one in called):
+        return None
+    signed = ", ".join([*token.dest, *token.dest_uri][:4])
+    return Rejection("dest", Reason.DEST_MISMATCH, f"signed to {signed}")
+
+
+def _check_iat(token: passport.Passport, now: float) -> Rejection | None:
+    age = now - token.iat
+    if age > passport.FRESHNESS_SECONDS:
+        return Rejection("iat", Reason.STALE, f"{age:.0f} s old")
+    if age < -passport.FUTURE_TOLERANCE_SECONDS:
+        return Rejection("iat", Reason.FUTURE_IAT, f"{-age:.0f} s ahead")
+    return None
+
+
+def _reason_of(error: PbxStirError) -> Reason:
+    return next(reason for kind, reason in _REASONS if isinstance(error, kind))
+
+
+def furthest(rejections: Sequence[Rejection]) -> Rejection | None:
+    """The rejection of the PASSporT that came furthest; of several, the first one."""
+    return max(rejections, key=_rank, default=None)
+
+
+def _rank(rejection: Rejection) -> int:
+    step = rejection.step.partition(" http")[0]
+    return _STEPS.index(step)

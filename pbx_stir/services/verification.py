@@ -1,0 +1,327 @@
+"""The verification service: RFC 8816 section 8.2.
+
+Takes an inbound Call, gives an Outcome with a Verstat. Awaits a CallPlacement, a SealedOpener, a
+CertificateSource and a SingleUse memory that it is given; knows no PBX, no HTTP and no clock of its
+own.
+
+Two rules go beyond the RFC's six steps. ``dest`` is compared with the called number: whoever opens
+a PASSporT from Alice to Bob can seal it again to Carol and call her as Alice. And what a CPS
+returns can only help a call, since anyone may store there: it gives Passed or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from pbx_stir.errors import Malformed, MalformedNumber
+from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
+from pbx_stir.services.judgement import (
+    Candidate,
+    CertificateSource,
+    Judge,
+    Judged,
+    Numbers,
+    furthest,
+)
+from pbx_stir.services.placement_service import Answer, CallPlacement
+from pbx_stir.services.trunk import Callers
+from pbx_stir.services.used import Claim, SingleUse, Use
+from pbx_stir.stir import number, passport
+from pbx_stir.stir.sealing import Opened
+
+MOST_JUDGED: Final = 64
+MOST_IDENTITIES: Final = 8
+CLOCK_OFF_SECONDS: Final = 10.0
+# what an Identity header that the call itself carried must show to be called a failure; the rest
+# is made by SBCs, forwarding, clocks and foreign roots on honest calls
+_FAILS: Final = frozenset(
+    {
+        Reason.BAD_SIGNATURE,
+        Reason.REVOKED,
+        Reason.NUMBER_NOT_COVERED,
+        Reason.CONSTRAINT_VIOLATED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSet:
+    """What of some blobs was sealed to us: ``opened``, in the order given.
+
+    ``malformed`` were ours but not of the form, ``unread`` were left when the budget was over.
+    """
+
+    opened: tuple[Opened, ...] = ()
+    malformed: int = 0
+    unread: int = 0
+
+
+class SealedOpener(Protocol):
+    """Opens with our keys, off the event loop."""
+
+    async def open_sealed(
+        self, number: str, blobs: Sequence[bytes], give_up_at: float
+    ) -> OpenedSet:
+        """Open what is sealed to us and to ``number``, until ``give_up_at``; never raises."""
+        ...
+
+
+class OwnCps(Protocol):
+    """Knows where others store for our numbers."""
+
+    def own_cps(self, number: str) -> tuple[str, ...]:
+        """Return the CPSs to ask for ``number``, none where no route serves it."""
+        ...
+
+
+class _Ended(Exception):
+    """Ends the steps with this outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason.value)
+        self.outcome = outcome
+
+
+class VerificationService:
+    """Fetches, opens, judges and uses up (RFC 8816 section 8.2)."""
+
+    def __init__(
+        self,
+        *,
+        callers: Callers,
+        own_cps: OwnCps,
+        placement: CallPlacement,
+        opener: SealedOpener,
+        judge: Judge,
+        used: SingleUse,
+        monotonic: Callable[[], float],
+    ) -> None:
+        """``monotonic`` is the clock of every ``give_up_at``."""
+        self.callers = callers
+        self.own_cps = own_cps
+        self.placement = placement
+        self.opener = opener
+        self.judge = judge
+        self.used = used
+        self.monotonic = monotonic
+
+    async def verify(self, call: Call, call_id: str, now: float, give_up_at: float) -> Outcome:
+        """Carry out the steps of RFC 8816 section 8.2 for ``call``; returns by ``give_up_at``."""
+        try:
+            numbers = self._numbers(call)
+            search = _Search(self, call, call_id, numbers, now, give_up_at)
+            # an Identity header that the call carried itself needs no CPS
+            await search.judge_identities()
+            # 1: retrieve the PASSporTs stored for the called number, and open what opens
+            async for answer in search.answers():
+                opened = await search.open(answer)
+                # 2 to 6: judge the oldest first, and use up the first that passes
+                await search.judge(opened)
+            return search.nothing_passed()
+        except _Ended as end:
+            return end.outcome
+
+    def _numbers(self, call: Call) -> Numbers:
+        trunk = self.callers.trunks.get(call.trunk)
+        if trunk is None:
+            raise _Ended(_none(Reason.DISABLED, detail=f"no trunk {call.trunk!r} is configured"))
+        if number.is_anonymous(call.orig):
+            raise _Ended(_none(Reason.ANONYMOUS_CALLER))
+        try:
+            called = number.called(call.dest, trunk.rules, trunk.aliases)
+        except MalformedNumber as error:
+            raise _Ended(_none(Reason.DEST_MISMATCH, detail=str(error))) from error
+        try:
+            calling = number.candidates(call.orig, trunk.rules)
+        except MalformedNumber as error:
+            raise _Ended(_none(Reason.ORIG_MISMATCH, detail=str(error))) from error
+        return Numbers(calling, called)
+
+
+class _Search:
+    """One call's way through the steps; keeps every rejection."""
+
+    def __init__(
+        self,
+        service: VerificationService,
+        call: Call,
+        call_id: str,
+        numbers: Numbers,
+        now: float,
+        give_up_at: float,
+    ) -> None:
+        self._of = service
+        self._call = call
+        self._numbers = numbers
+        self._now = now
+        self._give_up_at = give_up_at
+        self._rejections: list[Rejection] = []
+        self._failed: Rejection | None = None
+        self._partial: Outcome | None = None
+        self._holder: Claim | None = None
+        self._clock_offset = 0.0
+        self._asked = self._unanswered = 0
+        self._judged = 0
+        self._seen: set[str] = set()
+        orig, dest = numbers.calling[0], numbers.called[0]
+        self._claim = Claim(
+            call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
+        )
+
+    async def judge_identities(self) -> None:
+        """RFC 8224: several headers may stand side by side."""
+        for value in self._call.identity[:MOST_IDENTITIES]:
+            try:
+                token = passport.parse_identity(value)
+            except Malformed as error:
+                self._rejections.append(Rejection("identity", Reason.MALFORMED, str(error)))
+                continue
+            await self._judge_one(Candidate(token, (), in_band=True))
+
+    async def answers(self) -> AsyncIterator[Answer]:
+        """What each CPS of each called number returns, as it arrives."""
+        own = self._of.own_cps
+        wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
+        self._asked = len(wanted)
+        async for answer in self._of.placement.retrieve(wanted, self._give_up_at):
+            if answer.clock_offset is not None:
+                self._clock_offset = answer.clock_offset
+            if answer.reason is None:
+                yield answer
+                continue
+            self._unanswered += 1
+            step = f"retrieve {answer.cps}"
+            self._rejections.append(Rejection(step, answer.reason, answer.detail))
+
+    async def open(self, answer: Answer) -> list[Candidate]:
+        """What of ``answer`` is sealed to us, oldest iat first."""
+        found = await self._of.opener.open_sealed(answer.number, answer.blobs, self._give_up_at)
+        if found.malformed:
+            detail = f"{found.malformed} opened, but not of the sealed form"
+            self._rejections.append(Rejection("open", Reason.MALFORMED, detail))
+        if found.unread:
+            detail = f"{found.unread} left unread when the time was over"
+            self._rejections.append(Rejection("open", Reason.OVERLOADED, detail))
+        candidates = []
+        for opened in found.opened:
+            # copies of one PASSporT, from several CPSs or under several keys, are one
+            if opened.passport in self._seen:
+                continue
+            self._seen.add(opened.passport)
+            try:
+                token = passport.parse(opened.passport)
+            except Malformed as error:
+                self._rejections.append(Rejection("parse", Reason.MALFORMED, str(error)))
+                continue
+            candidates.append(Candidate(token, opened.chain, in_band=False))
+        # those whose certificates came along need no fetch: they are judged before the others
+        return sorted(candidates, key=lambda one: (not one.chain, one.passport.iat))
+
+    async def judge(self, candidates: Sequence[Candidate]) -> None:
+        """Judge within the work budget; ends the search when one passes."""
+        for candidate in candidates:
+            over = self._of.monotonic() >= self._give_up_at
+            if over or self._judged >= MOST_JUDGED:
+                detail = "more PASSporTs than one call's work budget"
+                self._rejections.append(Rejection("judge", Reason.OVERLOADED, detail))
+                return
+            self._judged += 1
+            await self._judge_one(candidate)
+
+    async def _judge_one(self, candidate: Candidate) -> None:
+        judged = await self._of.judge.judge(
+            candidate, self._numbers, self._now, self._give_up_at
+        )
+        if isinstance(judged, Rejection):
+            self._rejections.append(judged)
+            if candidate.in_band and judged.reason in _FAILS and self._failed is None:
+                self._failed = judged
+            return
+        if judged.reason is not Reason.VERIFIED:
+            rejection = Rejection("attestation", judged.reason, f"attested {judged.attest}")
+            self._rejections.append(rejection)
+            self._partial = self._partial or self._outcome(judged, Verstat.NONE)
+            return
+        await self._use(candidate, judged)
+
+    async def _use(self, candidate: Candidate, judged: Judged) -> None:
+        key = passport.used_key(candidate.passport).hex()
+        until = (
+            candidate.passport.iat
+            + passport.FRESHNESS_SECONDS
+            + passport.FUTURE_TOLERANCE_SECONDS
+            + 1
+        )
+        reservation = await self._of.used.reserve(key, self._claim, until, self._now)
+        if reservation.use is Use.TAKEN:
+            holder = reservation.holder
+            detail = f"used by call {holder.call_id}" if holder else "used by another call"
+            self._rejections.append(Rejection("single use", Reason.REPLAYED, detail))
+            self._holder = self._holder or holder
+            return
+        detail = ""
+        if reservation.use is Use.AGAIN and reservation.holder is not None:
+            detail = f"again after call {reservation.holder.call_id} ended unanswered"
+        outcome = self._outcome(judged, Verstat.PASSED, key)
+        raise _Ended(replace(outcome, detail=detail))
+
+    def _outcome(self, judged: Judged, verstat: Verstat, used_key: str = "") -> Outcome:
+        return Outcome(
+            judged.reason,
+            verstat=verstat,
+            attest=judged.attest,
+            orig=judged.orig,
+            dest=judged.dest,
+            signer=judged.signer,
+            rejections=tuple(self._rejections),
+            used_key=used_key,
+            claim=self._claim if used_key else None,
+        )
+
+    def nothing_passed(self) -> Outcome:
+        """The verdict when none passed: the reason of the PASSporT that came furthest."""
+        rejections = tuple(self._rejections)
+        if self._failed is not None:
+            return replace(
+                _none(self._failed.reason, self._numbers, rejections, self._failed.detail),
+                verstat=Verstat.FAILED,
+            )
+        if self._partial is not None and self._holder is None:
+            return replace(self._partial, rejections=rejections)
+        worst = furthest(rejections)
+        reason = worst.reason if worst else Reason.NO_PASSPORT
+        if reason is Reason.CPS_UNAVAILABLE and self._unanswered < self._asked:
+            reason = Reason.NO_PASSPORT
+        if (
+            reason in {Reason.STALE, Reason.FUTURE_IAT}
+            and abs(self._clock_offset) > CLOCK_OFF_SECONDS
+        ):
+            reason = Reason.CLOCK
+        if not self._asked:
+            rejections += (Rejection("retrieve", Reason.NO_PASSPORT, "no route serves the number"),)
+        detail = worst.detail if worst and reason is worst.reason else ""
+        outcome = _none(reason, self._numbers, rejections, detail)
+        if reason is Reason.REPLAYED and self._holder is not None:
+            return replace(outcome, contests=self._holder)
+        return outcome
+
+
+def _none(
+    reason: Reason,
+    numbers: Numbers | None = None,
+    rejections: tuple[Rejection, ...] = (),
+    detail: str = "",
+) -> Outcome:
+    return Outcome(
+        reason,
+        verstat=Verstat.NONE,
+        orig=numbers.calling[0] if numbers else "",
+        dest=numbers.called[0] if numbers else "",
+        rejections=rejections,
+        detail=detail,
+    )
+
+
+__all__ = ["CertificateSource", "OpenedSet", "OwnCps", "SealedOpener", "VerificationService"]
