@@ -7,7 +7,7 @@ it is given; knows no PBX, no HTTP and no clock of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pbx_stir.errors import MalformedNumber, TooLarge
@@ -45,7 +45,7 @@ class NeverSigned:
     """Numbers that are neither signed nor looked up, as dialled or canonical."""
 
     emergency: frozenset[str] = number.DEFAULT_EMERGENCY
-    excluded: NumberSet = NumberSet()
+    excluded: NumberSet = field(default_factory=NumberSet)
 
 
 class _Unsigned(Exception):

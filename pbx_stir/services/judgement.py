@@ -175,9 +175,7 @@ class Judge:
     def _judged(self, token: passport.Passport, path: Path, numbers: Numbers) -> Judged:
         reason = Reason.VERIFIED
         if token.ppt == "shaken" and token.attest not in self._policy.passed_attest:
-            reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(
-                token.attest, Reason.VERIFIED
-            )
+            reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(token.attest, Reason.VERIFIED)
         dest = next((one for one in numbers.called if one in token.dest), numbers.called[0])
         return Judged(reason, token.attest, token.orig, dest, path.signer)
 
@@ -213,6 +211,23 @@ def _check_iat(token: passport.Passport, now: float) -> Rejection | None:
 
 def _reason_of(error: PbxStirError) -> Reason:
     return next(reason for kind, reason in _REASONS if isinstance(error, kind))
+
+
+# what an Identity header that the call itself carried must show to be called a failure; all else
+# is made by SBCs, forwarding, clocks and foreign roots on honest calls
+_FAILURES: Final = frozenset(
+    {
+        Reason.BAD_SIGNATURE,
+        Reason.REVOKED,
+        Reason.NUMBER_NOT_COVERED,
+        Reason.CONSTRAINT_VIOLATED,
+    }
+)
+
+
+def is_failure(rejection: Rejection) -> bool:
+    """Whether a rejected PASSporT shows that somebody signed what they must not."""
+    return rejection.reason in _FAILURES
 
 
 def furthest(rejections: Sequence[Rejection]) -> Rejection | None:

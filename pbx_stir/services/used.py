@@ -32,7 +32,7 @@ FAILOVER_SECONDS: Final = 5.0
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """A call that wants a PASSporT: where it is, and what makes it the same call when it asks again.
+    """A call that wants a PASSporT: where it is, and what tells that it asks again.
 
     ``call_id`` is the call log's id.
     """
@@ -214,4 +214,3 @@ class UsedPassports:
         self._next_sweep = now + 1
         for key in [key for key, entry in self._entries.items() if entry.until < now]:
             self._forget(key)
-

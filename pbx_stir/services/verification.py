@@ -19,11 +19,11 @@ from pbx_stir.errors import Malformed, MalformedNumber
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.judgement import (
     Candidate,
-    CertificateSource,
     Judge,
     Judged,
     Numbers,
     furthest,
+    is_failure,
 )
 from pbx_stir.services.placement_service import Answer, CallPlacement
 from pbx_stir.services.trunk import Callers
@@ -34,16 +34,6 @@ from pbx_stir.stir.sealing import Opened
 MOST_JUDGED: Final = 64
 MOST_IDENTITIES: Final = 8
 CLOCK_OFF_SECONDS: Final = 10.0
-# what an Identity header that the call itself carried must show to be called a failure; the rest
-# is made by SBCs, forwarding, clocks and foreign roots on honest calls
-_FAILS: Final = frozenset(
-    {
-        Reason.BAD_SIGNATURE,
-        Reason.REVOKED,
-        Reason.NUMBER_NOT_COVERED,
-        Reason.CONSTRAINT_VIOLATED,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +221,10 @@ class _Search:
             await self._judge_one(candidate)
 
     async def _judge_one(self, candidate: Candidate) -> None:
-        judged = await self._of.judge.judge(
-            candidate, self._numbers, self._now, self._give_up_at
-        )
+        judged = await self._of.judge.judge(candidate, self._numbers, self._now, self._give_up_at)
         if isinstance(judged, Rejection):
             self._rejections.append(judged)
-            if candidate.in_band and judged.reason in _FAILS and self._failed is None:
+            if candidate.in_band and is_failure(judged) and self._failed is None:
                 self._failed = judged
             return
         if judged.reason is not Reason.VERIFIED:
@@ -322,6 +310,3 @@ def _none(
         rejections=rejections,
         detail=detail,
     )
-
-
-__all__ = ["CertificateSource", "OpenedSet", "OwnCps", "SealedOpener", "VerificationService"]

@@ -1,0 +1,85 @@
+"""``pbx-stir fetch``: what a call placement service holds for a number (RFC 8816 section 9)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pbx_stir.cli.files import octets_of
+from pbx_stir.cli.store import SECONDS, add_cps_arguments, client_of
+from pbx_stir.errors import MalformedSealed, PbxStirError, UsageError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_cps_arguments(parser)
+    parser.add_argument(
+        "--private-key",
+        metavar="FILE",
+        help="X25519 private key, PEM: print the PASSporTs that it opens, one a line; without "
+        "it, what is stored is counted",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what opens. Exit status 1 where nothing does, or the CPS does not answer."""
+    from pbx_stir.cli.numbers import canonical
+
+    dest = canonical("--dest", args.dest, None)
+    key = _private_key(args.private_key) if args.private_key else None
+    blobs = asyncio.run(_fetch(args, dest))
+    if key is None:
+        print(f"{len(blobs)} entries, dummies among them", file=sys.stderr)
+        return 0
+    opened = _opened(blobs, key, dest)
+    print(f"{len(blobs)} entries, {len(opened)} opened", file=sys.stderr)
+    for token in opened:
+        print(token)
+    return 0 if opened else 1
+
+
+async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
+    client = client_of(args)
+    try:
+        async for answer in client.retrieve([(args.cps, dest)], time.monotonic() + SECONDS):
+            if answer.reason is not None:
+                raise PbxStirError(f"{answer.cps}: {answer.reason.value}: {answer.detail}")
+            return answer.blobs
+        raise PbxStirError(f"{args.cps}: no answer")
+    finally:
+        await client.close()
+
+
+def _opened(blobs: tuple[bytes, ...], key: X25519PrivateKey, dest: str) -> list[str]:
+    from pbx_stir.stir import sealing
+
+    found = []
+    for blob in blobs:
+        try:
+            opened = sealing.open_sealed(blob, key, dest)
+        except MalformedSealed as error:
+            print(f"opened, but not of the sealed form: {error}", file=sys.stderr)
+            continue
+        if opened is not None:
+            found.append(opened.passport)
+    return found
+
+
+def _private_key(name: str) -> X25519PrivateKey:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+    try:
+        key = serialization.load_pem_private_key(octets_of(name), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UsageError(f"{name} holds no unencrypted private key in PEM form") from error
+    if not isinstance(key, X25519PrivateKey):
+        raise UsageError(f"{name}: not an X25519 key")
+    return key

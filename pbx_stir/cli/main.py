@@ -1,0 +1,72 @@
+"""The command ``pbx-stir``: reads the arguments, and hands them to the module of the command.
+
+Exit status: what the command says (0 it did what was asked, 1 it did not), 2 for wrong use or a
+file that cannot be read. A command's module is imported when it is called, so that ``--help``
+answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from pbx_stir import __version__
+from pbx_stir.errors import PbxStirError, UsageError
+
+COMMANDS: Final = {
+    "run": "serve the PBXs of a configuration file: sign, store, fetch, verify",
+    "cps": "serve a call placement service",
+    "check": "find what an administrator gets wrong",
+    "sign": "make a PASSporT, as an Identity header value or bare",
+    "verify": "judge Identity header values or PASSporTs for one call",
+    "store": "store a PASSporT at a call placement service",
+    "fetch": "fetch what is stored for a number, and open it",
+    "keys": "encryption keys and the records that publish them",
+    "authority": "a certification authority of your own, for a closed group",
+}
+
+
+def _parser(wanted: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pbx-stir",
+        description="STIR out-of-band (RFC 8816, RFC 9888) for Asterisk and FreeSWITCH.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"pbx-stir {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False
+        )
+        if name == wanted:
+            importlib.import_module(f"pbx_stir.cli.{name}").add_arguments(command)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    wanted = next((word for word in given if not word.startswith("-")), None)
+    parsed = _parser(wanted).parse_args(given)
+    module = importlib.import_module(f"pbx_stir.cli.{parsed.command}")
+    try:
+        status: int = module.run(parsed)
+        sys.stdout.flush()
+    except PbxStirError as error:
+        print(f"pbx-stir {parsed.command}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader has gone: nothing more to say, and no complaint at the interpreter's end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""``pbx-stir store``: one PASSporT to one call placement service (RFC 8816 section 9)."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import binascii
+import ssl
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pbx_stir.cli.files import octets_of
+from pbx_stir.errors import PbxStirError, TooLarge, UsageError
+
+if TYPE_CHECKING:
+    from pbx_stir.cps.client import CpsClient
+
+SECONDS = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    add_cps_arguments(parser)
+    parser.add_argument(
+        "--public-key",
+        metavar="FILE",
+        help="seal to this X25519 key: PEM, or 32 octets in base64. Without it, to the keys in "
+        "the records that the CPS has for the number; those are not verified here",
+    )
+    parser.add_argument(
+        "--certificate", metavar="PEM", help="seal this certificate chain along with it"
+    )
+    parser.add_argument("passport", metavar="PASSPORT_FILE", help="a PASSporT in full form")
+
+
+def add_cps_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what ``store`` and ``fetch`` share."""
+    parser.add_argument("--cps", required=True, metavar="URL", help="the CPS's address")
+    parser.add_argument("--dest", required=True, metavar="NUMBER", help="the called number")
+    parser.add_argument("--tls-ca", metavar="PEM", help="CAs of the CPS's certificate")
+
+
+def client_of(args: argparse.Namespace) -> CpsClient:
+    """A client for ``--cps``; http only to this machine. To be made in a running event loop."""
+    from pbx_stir.cps.client import CpsClient
+
+    tls = None
+    if args.tls_ca:
+        try:
+            tls = ssl.create_default_context(cafile=args.tls_ca)
+        except (OSError, ssl.SSLError) as error:
+            raise UsageError(f"cannot read CA certificates from {args.tls_ca}: {error}") from error
+    return CpsClient(tls=tls, allow_plain=True)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Seal, store, and say so. Exit status 1 where the CPS did not take it."""
+    from pbx_stir.cli.numbers import canonical
+    from pbx_stir.stir import certificate, passport
+
+    dest = canonical("--dest", args.dest, None)
+    text = octets_of(args.passport).decode("ascii", "replace").strip()
+    try:
+        token = passport.parse_identity(text) if ";" in text else passport.parse(text)
+        chain: list[bytes] = []
+        if args.certificate:
+            parsed = certificate.parse_pem_chain(octets_of(args.certificate))
+            chain = [_der(one) for one in parsed]
+    except PbxStirError as error:
+        raise UsageError(str(error)) from error
+    if dest not in token.dest:
+        print(f"note: the PASSporT is not for {dest}, but {token.dest}", file=sys.stderr)
+    return asyncio.run(_store(args, dest, token.token, chain))
+
+
+async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[bytes]) -> int:
+    from pbx_stir.services.call import Reason
+    from pbx_stir.stir import sealing
+
+    client = client_of(args)
+    try:
+        keys = [_public_key(args.public_key)] if args.public_key else await _keys(client, args, dest)
+        try:
+            blobs = [sealing.seal(token, chain, key, dest) for key in keys]
+        except TooLarge as error:
+            raise UsageError(str(error)) from error
+        results = await client.store([args.cps], dest, blobs, time.monotonic() + SECONDS)
+    finally:
+        await client.close()
+    for result in results:
+        said = f"{result.cps}: {result.reason.value}"
+        print(f"{said}: {result.detail}" if result.detail else said)
+    return 0 if all(result.reason is Reason.STORED for result in results) else 1
+
+
+async def _keys(client: CpsClient, args: argparse.Namespace, dest: str) -> list[bytes]:
+    from pbx_stir.stir import record
+
+    tokens = await client.get_records(args.cps, dest, time.monotonic() + SECONDS)
+    now = time.time()
+    found: dict[bytes, None] = {}
+    for token in tokens:
+        signed = record.parse_record(token)
+        if signed.record.exp >= now:
+            found.update((key.public, None) for key in signed.record.keys)
+    if not found:
+        raise PbxStirError(
+            f"{args.cps} has no key for {dest}", hint="give one with --public-key"
+        )
+    return list(found)[:8]
+
+
+def _public_key(name: str) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+    octets = octets_of(name)
+    try:
+        if octets.lstrip().startswith(b"-----"):
+            key = serialization.load_pem_public_key(octets)
+            if isinstance(key, X25519PublicKey):
+                return key.public_bytes_raw()
+        else:
+            raw = octets.strip().replace(b"-", b"+").replace(b"_", b"/")
+            public = base64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+            if len(public) == 32:
+                return public
+    except (ValueError, binascii.Error, UnsupportedAlgorithm):
+        pass
+    raise UsageError(f"{name} is no X25519 public key", hint="pbx-stir keys list shows yours")
+
+
+def _der(certificate: object) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    assert isinstance(certificate, x509.Certificate)
+    return certificate.public_bytes(Encoding.DER)

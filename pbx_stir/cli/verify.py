@@ -1,0 +1,164 @@
+"""``pbx-stir verify``: judges tokens for one call, each by itself.
+
+A token is valid whatever its attestation, and how often it was used is not asked. Exit status 0 if
+one of them is valid for the call, 1 if none is, 2 for wrong use or a file that cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pbx_stir.cli.files import octets_of
+from pbx_stir.errors import Malformed, MalformedNumber, UsageError
+
+if TYPE_CHECKING:
+    from pbx_stir.services.call import Rejection
+    from pbx_stir.services.judgement import CertificateSource, Judged, Numbers
+    from pbx_stir.stir.certificate import Anchors
+
+MOST_TOKENS: Final = 64
+WORK_SECONDS: Final = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--identity-file",
+        required=True,
+        metavar="FILE",
+        help='Identity header values or bare PASSporTs, one a line; "-" is standard input',
+    )
+    parser.add_argument("--orig", required=True, metavar="NUMBER", help="the calling number")
+    parser.add_argument("--dest", required=True, metavar="NUMBER", help="the called number")
+    parser.add_argument("--trust", required=True, metavar="PEM", help="the trust anchors")
+    parser.add_argument(
+        "--certificates",
+        metavar="MAP.json",
+        help="x5u URLs and the PEM files to take for them; then nothing is fetched",
+    )
+    parser.add_argument(
+        "--x5u-allow",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="fetch from this host and port whatever its address",
+    )
+    parser.add_argument("--tls-ca", metavar="PEM", help="CAs of the --x5u-allow servers")
+    parser.add_argument("--country-code", metavar="CC", help="numbers may be national ones of CC")
+    parser.add_argument("--at", type=_moment, metavar="EPOCH", help="judge as at this time")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--explain", action="store_true", help="say step by step what was checked")
+
+
+def _moment(text: str) -> float:
+    moment = float(text)
+    # "nan" would be neither too old nor too new for any check
+    if not 0 <= moment < 1 << 53:
+        raise ValueError(text)
+    return moment
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge and print. Raises UsageError as the module says."""
+    from pbx_stir.cli.verify_output import Verdict, print_verdict
+
+    lines = _lines(args.identity_file)
+    numbers = _numbers(args)
+    anchors = _anchors(args.trust)
+    judged = asyncio.run(_judge(args, lines, numbers, anchors))
+    verdict = Verdict.of(judged, numbers)
+    print_verdict(verdict, as_json=args.json, explain=args.explain, stream=sys.stdout)
+    return 0 if verdict.valid else 1
+
+
+def _lines(name: str) -> list[str]:
+    octets = octets_of(name)
+    # a header may be folded (RFC 8224): a line that begins with a blank continues the one before
+    text = octets.decode("utf-8", "replace").replace("\r\n", "\n")
+    unfolded = text.replace("\n ", " ").replace("\n\t", " ")
+    lines = [line.strip(" \t") for line in unfolded.split("\n")]
+    found = [line for line in lines if line]
+    if len(found) > MOST_TOKENS:
+        raise UsageError(f"{name} holds more than {MOST_TOKENS} tokens")
+    return found
+
+
+def _numbers(args: argparse.Namespace) -> Numbers:
+    from pbx_stir.cli.numbers import rules
+    from pbx_stir.services.judgement import Numbers
+    from pbx_stir.stir import number
+
+    by = rules(args.country_code)
+    try:
+        calling = number.candidates(args.orig, by)
+    except MalformedNumber as error:
+        raise UsageError(f"--orig: {error}") from error
+    try:
+        return Numbers(calling, number.candidates(args.dest, by))
+    except MalformedNumber as error:
+        raise UsageError(f"--dest: {error}") from error
+
+
+def _anchors(name: str) -> Anchors:
+    from pbx_stir.certificates import anchors
+    from pbx_stir.errors import ConfigurationError
+
+    octets_of(name)
+    try:
+        return anchors.load([name])
+    except ConfigurationError as error:
+        raise UsageError(f"--trust: {error}") from error
+
+
+async def _judge(
+    args: argparse.Namespace, lines: Sequence[str], numbers: Numbers, anchors: Anchors
+) -> list[Judged | Rejection]:
+    from pbx_stir.services.judgement import Candidate, Judge, VerificationPolicy
+
+    source, close = _source(args)
+    policy = VerificationPolicy(lambda: anchors, passed_attest=frozenset({"A", "B", "C"}))
+    judge = Judge(policy, source)
+    now = args.at if args.at is not None else time.time()
+    give_up_at = time.monotonic() + WORK_SECONDS
+    try:
+        results: list[Judged | Rejection] = []
+        for line in lines:
+            token = _parse(line)
+            if not hasattr(token, "claims"):
+                results.append(token)
+                continue
+            candidate = Candidate(token, (), in_band=True)
+            results.append(await judge.judge(candidate, numbers, now, give_up_at))
+        return results
+    finally:
+        await close()
+
+
+def _parse(line: str) -> Any:
+    """The PASSporT of ``line``, or why it is none."""
+    from pbx_stir.services.call import Reason, Rejection
+    from pbx_stir.stir import passport
+
+    try:
+        return passport.parse_identity(line) if ";" in line else passport.parse(line)
+    except Malformed as error:
+        return Rejection("parse", Reason.MALFORMED, str(error))
+
+
+def _source(args: argparse.Namespace) -> tuple[CertificateSource, Any]:
+    """Where certificates come from, and how to close it."""
+    from pbx_stir.certificates.mapped import MappedCertificates
+
+    if args.certificates:
+        if args.x5u_allow or args.tls_ca:
+            raise UsageError("with --certificates nothing is fetched: leave out --x5u-allow")
+        mapped = MappedCertificates.load(args.certificates)
+        return mapped, mapped.close
+    from pbx_stir.certificates.allowed import fetching
+
+    return fetching(args.x5u_allow, args.tls_ca, hosts=None)

@@ -1,0 +1,97 @@
+"""What ``pbx-stir verify`` prints of what it found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, TextIO
+
+from pbx_stir.services.call import Reason, Rejection, Verstat
+from pbx_stir.services.judgement import Judged, Numbers, furthest, is_failure
+
+_REMEDIES: Final = {
+    Reason.MALFORMED: "the sender's software does not write RFC 8225 tokens",
+    Reason.UNSUPPORTED_PPT: "this kind of PASSporT is not supported, it says nothing of the caller",
+    Reason.ORIG_MISMATCH: "compare the caller ID that arrived with the signed one: format, PAI",
+    Reason.DEST_MISMATCH: "signed for a call to another number: a forwarded call, or an abuse",
+    Reason.STALE: "older than 60 s: a replay, a slow path, or a clock",
+    Reason.FUTURE_IAT: "signed in the future: one of the two clocks is off",
+    Reason.CERTIFICATE_UNAVAILABLE: "the x5u could not be read: its server, or the map",
+    Reason.CERTIFICATE_UNTRUSTED: "no path to the trust anchors given, or its rules are broken",
+    Reason.CERTIFICATE_EXPIRED: "the sender must renew its certificate",
+    Reason.X5U_REFUSED: "that URL is never fetched: form, host or address",
+    Reason.NUMBER_NOT_COVERED: "the certificate has no authority for the calling number",
+    Reason.CONSTRAINT_VIOLATED: "the certificate forbids this claim",
+    Reason.BAD_SIGNATURE: "not signed by the certificate's key, or changed on its way",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What all tokens of a file came to; the fields are those of ``--json``."""
+
+    valid: bool
+    verdict: str
+    reason: str
+    attest: str
+    orig: str
+    dest: str
+    signer: str
+    rejections: tuple[dict[str, str], ...]
+
+    @classmethod
+    def of(cls, results: Sequence[Judged | Rejection], numbers: Numbers) -> Verdict:
+        """The first valid one decides, else the one that came furthest."""
+        rejections = [one for one in results if isinstance(one, Rejection)]
+        shown = tuple(
+            {"step": one.step, "reason": one.reason.value, "detail": one.detail}
+            for one in rejections
+        )
+        for one in results:
+            if isinstance(one, Judged):
+                passed = Verstat.PASSED.value
+                return cls(
+                    True, passed, "verified", one.attest, one.orig, one.dest, one.signer, shown
+                )
+        worst = furthest(rejections)
+        failed = any(is_failure(one) for one in rejections)
+        verstat = Verstat.FAILED if failed else Verstat.NONE
+        reason = worst.reason if worst else Reason.NO_PASSPORT
+        return cls(
+            False,
+            verstat.value,
+            reason.value,
+            "",
+            numbers.calling[0],
+            numbers.called[0],
+            "",
+            shown,
+        )
+
+
+def print_verdict(verdict: Verdict, *, as_json: bool, explain: bool, stream: TextIO) -> None:
+    """Print ``verdict`` for a program, in one line for a person, or in several."""
+    if as_json:
+        fields = asdict(verdict)
+        del fields["valid"]
+        print(json.dumps(fields), file=stream)
+        return
+    said = f"{verdict.verdict} ({verdict.reason})"
+    if verdict.valid:
+        attested = f", attestation {verdict.attest}" if verdict.attest else ""
+        said += f": {verdict.orig} to {verdict.dest}, signed by {_shown(verdict.signer)}{attested}"
+    print(said, file=stream)
+    if not explain and verdict.valid:
+        return
+    for one in verdict.rejections:
+        detail = f": {_shown(one['detail'])}" if one["detail"] else ""
+        print(f"  {one['step']}: {one['reason']}{detail}", file=stream)
+        remedy = _REMEDIES.get(Reason(one["reason"]))
+        if explain and remedy:
+            print(f"    {remedy}", file=stream)
+
+
+def _shown(text: str) -> str:
+    """A stranger's words, without what a terminal would obey."""
+    return "".join(one if one.isprintable() else "?" for one in text)[:300]

@@ -1,0 +1,246 @@
+"""Configuration: a TOML file becomes frozen values.
+
+The only reader of configuration, of secrets and of the environment. Each mistake is named with
+file, key and remedy; paths are relative to the file that names them.
+"""
+
+from __future__ import annotations
+
+import glob
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pbx_stir.errors import ConfigurationError
+
+LARGEST_FILE: Final = 1 << 20
+
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
+Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z")]
+Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
+
+
+class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class AsteriskSection(_Strict, frozen=True):
+    """``[[asterisk]]``: a PBX's manager interface."""
+
+    secret_file: str
+    username: str = "pbx-stir"
+    host: str = "127.0.0.1"
+    port: Port = 5038
+    name: Name | None = None
+    tls: bool = False
+    tls_ca: str | None = None
+
+
+class CredentialSection(_Strict, frozen=True):
+    """``[[credential]]``: a STIR certificate with its chain, its key, where it is published."""
+
+    certificate: str
+    key: str
+    x5u: Url
+    ppt: Literal["", "shaken"] | None = None
+
+
+class TrunkSection(_Strict, frozen=True):
+    """``[[trunk]]``: how a trunk writes numbers, and which ones its calls may claim."""
+
+    name: Name
+    country_code: Digits = ""
+    national_prefix: Digits = ""
+    international_prefixes: tuple[Digits, ...] = ()
+    strip: Digits = ""
+    max_digits: Annotated[int, Meta(ge=7, le=24)] = 15
+    numbers: tuple[str, ...] = ()
+    present: str = "from"
+    attest: Literal["A", "B", "C"] = "A"
+    called: Mapping[str, tuple[str, ...] | str] = {}
+
+
+class OriginatorSection(_Strict, frozen=True):
+    """``[[originator]]``: the numbers that one endpoint or account may claim."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    numbers: tuple[str, ...]
+
+
+class VerificationSection(_Strict, frozen=True):
+    """``[verification]``: what a verdict may rest on."""
+
+    trust: tuple[str, ...] = ()
+    spc: Literal["accept", "refuse"] = "accept"
+    spc_table: Mapping[Digits, tuple[str, ...]] = {}
+    passed_attest: tuple[Literal["A", "B", "C"], ...] = ("A",)
+    x5u_hosts: Literal["any"] | tuple[str, ...] = ()
+    x5u_allow: tuple[str, ...] = ()
+    x5u_tls_ca: str | None = None
+
+
+class RouteSection(_Strict, frozen=True):
+    """``[[route]]``: where the CPSs of the numbers with a prefix are, and maybe their keys."""
+
+    prefix: Annotated[str, Meta(pattern=r"\A\+?[0-9]{0,15}\Z")]
+    cps: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=4)]
+    keys: tuple[str, ...] = ()
+
+
+class PublishSection(_Strict, frozen=True):
+    """``[publish]``: the records of our own numbers."""
+
+    numbers: tuple[str, ...] = ()
+    cps: tuple[Url, ...] = ()
+    record_days: Annotated[float, Meta(gt=0, le=7)] = 1.0
+    key_days: Annotated[float, Meta(gt=0, le=90)] = 7.0
+
+
+class OutgoingSection(_Strict, frozen=True):
+    """``[outgoing]``: the connections to CPSs."""
+
+    tls_ca: str | None = None
+    plain_loopback: bool = False
+
+
+class NumbersSection(_Strict, frozen=True):
+    """``[numbers]``: what is neither held, signed nor looked up."""
+
+    emergency: tuple[Digits, ...] | None = None
+    excluded: tuple[str, ...] = ()
+
+
+class CallLogSection(_Strict, frozen=True):
+    """``[call_log]``: where its lines go ("-" is standard output), and how numbers stand in it."""
+
+    file: str = "-"
+    numbers: Literal["full", "short"] = "full"
+
+
+class CpsSection(_Strict, frozen=True):
+    """``[cps]``: the call placement service of ``pbx-stir cps``."""
+
+    listen: str = "127.0.0.1:8443"
+    certificate: str | None = None
+    key: str | None = None
+    tls: bool = True
+    tokens: bool = True
+    trust: tuple[str, ...] = ()
+    lifetime_seconds: Annotated[int, Meta(ge=5, le=60)] = 30
+    most_per_number: Annotated[int, Meta(ge=1, le=1000)] = 64
+    most_entries: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    retrievals_per_second: Annotated[int, Meta(ge=1)] = 10_000
+
+
+class Configuration(_Strict, frozen=True):
+    """The whole file. ``path`` is set by ``load``, never by the file."""
+
+    state_dir: str = "/var/lib/pbx-stir"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    asterisk: tuple[AsteriskSection, ...] = ()
+    credential: tuple[CredentialSection, ...] = ()
+    trunk: tuple[TrunkSection, ...] = ()
+    originator: tuple[OriginatorSection, ...] = ()
+    verification: VerificationSection = VerificationSection()
+    route: tuple[RouteSection, ...] = ()
+    publish: PublishSection = PublishSection()
+    outgoing: OutgoingSection = OutgoingSection()
+    numbers: NumbersSection = NumbersSection()
+    call_log: CallLogSection = CallLogSection()
+    cps: CpsSection = CpsSection()
+
+
+class Loaded(Struct, frozen=True):
+    """A configuration with the file it came from, which its paths are relative to."""
+
+    path: Path
+    values: Configuration
+
+    def resolve(self, name: str) -> Path:
+        """``name`` as a path, relative to the configuration file's folder."""
+        return self.path.parent / Path(name).expanduser()
+
+    def wrong(self, key: str, message: str, hint: str = "") -> ConfigurationError:
+        """The error for ``key`` of this file."""
+        return ConfigurationError(f"{self.path}: {key}: {message}", hint=hint)
+
+    def read(self, key: str, name: str) -> bytes:
+        """The octets of the file that ``key`` names."""
+        path = self.resolve(name)
+        try:
+            octets = _bounded(path)
+        except OSError as error:
+            hint = "check the path, and that the service's user may read it"
+            raise self.wrong(key, f"cannot read {path}: {error.strerror}", hint) from error
+        if octets is None:
+            raise self.wrong(key, f"{path} is larger than {LARGEST_FILE} octets")
+        return octets
+
+    def read_private(self, key: str, name: str) -> bytes:
+        """As ``read``, for a secret: refused where others than owner and group may read it."""
+        path = self.resolve(name)
+        octets = self.read(key, name)
+        if path.stat().st_mode & stat.S_IRWXO:
+            raise self.wrong(key, f"{path} is open to everyone", f"chmod o= {path}")
+        return octets
+
+    def secret(self, key: str, name: str) -> str:
+        """A one-line secret, without the line's end."""
+        text = self.read_private(key, name).decode("utf-8", "strict").rstrip("\r\n")
+        if not text or any(ord(character) < 32 for character in text):
+            raise self.wrong(key, "not one line of text", "put the secret alone on one line")
+        return text
+
+    def matching(self, key: str, patterns: tuple[str, ...]) -> tuple[Path, ...]:
+        """The files that ``patterns`` match; one that matches none is an error."""
+        found: dict[Path, None] = {}
+        for pattern in patterns:
+            names = sorted(glob.glob(str(self.resolve(pattern))))
+            if not names:
+                raise self.wrong(key, f"no file matches {pattern}", "check the path")
+            found.update((Path(name), None) for name in names)
+        return tuple(found)
+
+
+def _bounded(path: Path) -> bytes | None:
+    with path.open("rb") as stream:
+        octets = stream.read(LARGEST_FILE + 1)
+    return octets if len(octets) <= LARGEST_FILE else None
+
+
+def load(path: Path) -> Loaded:
+    """Read ``path``.
+
+    Raises:
+        ConfigurationError: naming file, key and remedy
+    """
+    try:
+        octets = _bounded(path)
+    except OSError as error:
+        hint = "name it with --config"
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    if octets is None:
+        raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
+    try:
+        values = msgspec.toml.decode(octets, type=Configuration)
+    except msgspec.ValidationError as error:
+        message, key = _where(str(error))
+        hint = "docs/configuration.md lists every key"
+        raise ConfigurationError(f"{path}: {key}: {message}", hint=hint) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from error
+    return Loaded(path.absolute(), values)
+
+
+def _where(message: str) -> tuple[str, str]:
+    """Split msgspec's sentence into what is wrong and the key it is wrong at."""
+    what, _, where = message.rpartition(" - at `$")
+    if not what:
+        return message.lower(), "top level"
+    key = where.rstrip("`").lstrip(".")
+    return what[:1].lower() + what[1:], key or "top level"
