@@ -19,16 +19,15 @@ Source: RFC 8226 section 9, RFC 9060 section 4 (a delegate's list lies inside it
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Annotated, Final, Literal
 
 from cryptography import x509
 from cryptography.hazmat import asn1
 
 from pbx_stir.errors import MalformedCertificate
+from pbx_stir.stir.digits import inside, joined
 
 OID_TN_AUTH_LIST: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.26")
 
@@ -161,13 +160,11 @@ class TnAuthList:
         Neighbouring and overlapping entries of ours are joined first. SPCs of neither are looked
         at, so a list of SPCs alone is inside everything: ask ``has_numbers`` first.
         """
-        mine = _joined(self._intervals())
+        mine = joined(self._intervals())
         listed = frozenset(self.numbers)
         if any(not number.isdigit() and number not in listed for number in other.numbers):
             return False
-        return all(
-            _inside(mine.get(digits, []), first, last) for digits, first, last in other._intervals()
-        )
+        return all(inside(mine, digits, first, last) for digits, first, last in other._intervals())
 
     def _intervals(self) -> Iterator[tuple[int, int, int]]:
         """Give (digits, first, last) of each entry made of digits, ``last`` as long as first."""
@@ -176,24 +173,6 @@ class TnAuthList:
                 yield len(number), int(number), int(number)
         for start, count in self.ranges:
             yield len(start), int(start), min(int(start) + count, 10 ** len(start)) - 1
-
-
-def _joined(intervals: Iterator[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
-    """Give the union of intervals by digit count, as few disjoint (first, last) as possible."""
-    union: dict[int, list[tuple[int, int]]] = {}
-    for digits, first, last in sorted(intervals):
-        row = union.setdefault(digits, [])
-        if row and first <= row[-1][1] + 1:
-            row[-1] = (row[-1][0], max(row[-1][1], last))
-        else:
-            row.append((first, last))
-    return union
-
-
-def _inside(row: list[tuple[int, int]], first: int, last: int) -> bool:
-    """Tell whether one interval of the sorted, disjoint ``row`` holds all of first to last."""
-    at = bisect_right(row, first, key=itemgetter(0)) - 1
-    return at >= 0 and last <= row[at][1]
 
 
 def _wrap(der: bytes) -> bytes:
