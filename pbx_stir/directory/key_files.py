@@ -1,0 +1,318 @@
+"""Our own encryption keys on disk: one small file each, readable by us alone.
+
+Takes a directory, a lifetime and the time; gives ``OwnKey`` values and keeps what must survive a
+restart: when a key was made, until when a published record names it, and the last record serial.
+It opens nothing and publishes nothing.
+
+Keys live days (RFC 8816 section 11 leaves the lifetime open): who steals one reads the calls of
+those days at most, and only what was recorded meanwhile. The private half of a replaced key is
+erased one entry lifetime after the last record that names it, when nothing sealed to it can be at
+a CPS any more. Erased means overwritten and removed: a journal, a snapshot or a worn-levelled disk
+may still hold the octets.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from pbx_stir.errors import ConfigurationError
+from pbx_stir.stir import sealing
+
+KEY_LIFETIME_SECONDS: Final = 7 * 86_400.0
+ENTRY_LIFETIME_SECONDS: Final = 60.0
+MOST_KEYS: Final = 16
+
+_SUFFIX = ".key"
+_UNFINISHED = ".new-"
+_ERASED = ".erased-"
+_LOCK = "lock"
+_SERIAL = "serial"
+_MOST_OCTETS = 4096
+_KEY_OCTETS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class OwnKey:
+    """One of our keys. Times are epoch seconds.
+
+    ``name`` is its file's, without the suffix; ``serial`` that of the last record that named it,
+    ``published_until`` when the last such record expires; both 0 where it was never published.
+    """
+
+    name: str
+    private: X25519PrivateKey
+    public: bytes
+    created: float
+    serial: int = 0
+    published_until: float = 0.0
+
+    def __repr__(self) -> str:
+        return f"OwnKey({self.name})"
+
+
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a key file holds, as JSON."""
+
+    version: int
+    private: str
+    created: float
+    serial: int = 0
+    published_until: float = 0.0
+
+
+class KeyFiles:
+    """The directory of our keys. Several processes may use it at the same time."""
+
+    def __init__(self, directory: Path, *, lifetime_seconds: float = KEY_LIFETIME_SECONDS) -> None:
+        """Open ``directory``, made with mode 0700 where it is missing.
+
+        Raises ``ConfigurationError`` where others may enter it or it cannot be used.
+        """
+        self.directory = directory
+        self.lifetime_seconds = lifetime_seconds
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"cannot make {directory}: {error.strerror}") from error
+        self._check_mode(directory, os.lstat(directory), directory=True)
+
+    def changed(self) -> int:
+        """A number that is another one when keys were added or removed, by whichever process."""
+        try:
+            return os.stat(self.directory).st_mtime_ns
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot look into {self.directory}: {error.strerror}"
+            ) from error
+
+    def load(self) -> tuple[OwnKey, ...]:
+        """Read all keys, newest first.
+
+        Raises ``ConfigurationError`` that names the file where one is readable by others, is not
+        ours, or is broken: a key that cannot be read means calls that nobody can open.
+        """
+        try:
+            paths = sorted(self.directory.glob("*" + _SUFFIX))
+        except OSError as error:
+            raise ConfigurationError(f"cannot list {self.directory}: {error.strerror}") from error
+        if len(paths) > MOST_KEYS:
+            raise ConfigurationError(
+                f"{self.directory} holds {len(paths)} keys, more than {MOST_KEYS}",
+                hint="remove those that no published record names any more",
+            )
+        keys = [key for path in paths if (key := self._read(path)) is not None]
+        return tuple(sorted(keys, key=lambda key: (key.created, key.name), reverse=True))
+
+    def new(self, now: float) -> OwnKey:
+        """Draw a key and write it. Raises ``ConfigurationError``."""
+        private = sealing.new_private_key()
+        public = sealing.public_octets(private)
+        key = OwnKey(f"{int(now)}-{public.hex()[:16]}", private, public, now)
+        with self._locked():
+            if len(list(self.directory.glob("*" + _SUFFIX))) >= MOST_KEYS:
+                raise ConfigurationError(
+                    f"{self.directory} holds {MOST_KEYS} keys already",
+                    hint="older ones go one by one as the records that name them expire",
+                )
+            self._write(key)
+        return key
+
+    def current(self, now: float) -> OwnKey:
+        """The key to publish: the newest, or a new one when that has lived its lifetime."""
+        keys = self.load()
+        if keys and now < keys[0].created + self.lifetime_seconds:
+            return keys[0]
+        return self.new(now)
+
+    def published(self, name: str, serial: int, until: float) -> None:
+        """Note that a record with ``serial`` names the key until ``until``; call it before it does.
+
+        Raises ``ConfigurationError``.
+        """
+        with self._locked():
+            key = self._read(self._path(name))
+            if key is None:
+                raise ConfigurationError(f"no key {name!r} in {self.directory}")
+            latest = max(key.published_until, until)
+            self._write(replace(key, serial=max(key.serial, serial), published_until=latest))
+
+    def next_serial(self, now: float) -> int:
+        """A record serial greater than any before it, also when the clock was set back.
+
+        It is the time in seconds where that is greater. Raises ``ConfigurationError``.
+        """
+        path = self.directory / _SERIAL
+        with self._locked():
+            last = 0
+            if (octets := self._read_octets(path)) is not None:
+                try:
+                    last = int(octets.decode("ascii"))
+                except ValueError as error:
+                    raise ConfigurationError(f"{path} does not hold a number") from error
+            serial = max(last + 1, int(now))
+            self._write_octets(path, str(serial).encode("ascii"))
+        return serial
+
+    def erase_expired(self, now: float) -> tuple[str, ...]:
+        """Erase what nothing can be sealed to any more, and give the names.
+
+        The newest key stays. One that no record ever named may have been handed out by hand, and
+        stays for its lifetime. Raises ``ConfigurationError``.
+        """
+        erased = []
+        with self._locked():
+            # all writers hold the lock: what is unfinished now was left by a crash
+            for prefix in (_UNFINISHED, _ERASED):
+                for path in self.directory.glob(prefix + "*"):
+                    self._erase(path)
+            for key in self.load()[1:]:
+                last = key.published_until or key.created + self.lifetime_seconds
+                if now >= last + ENTRY_LIFETIME_SECONDS:
+                    self._erase(self._path(key.name))
+                    erased.append(key.name)
+        return tuple(erased)
+
+    def _path(self, name: str) -> Path:
+        return self.directory / (name + _SUFFIX)
+
+    def _read(self, path: Path) -> OwnKey | None:
+        """Read one key; None where another process has erased it meanwhile."""
+        octets = self._read_octets(path)
+        if octets is None:
+            return None
+        try:
+            stored = msgspec.json.decode(octets, type=_Stored)
+            raw = base64.b64decode(stored.private, validate=True)
+            if stored.version != 1 or len(raw) != _KEY_OCTETS:
+                raise ValueError("another form")
+            private = X25519PrivateKey.from_private_bytes(raw)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{path} is not an encryption key",
+                hint="remove it; calls sealed to it cannot be opened",
+            ) from error
+        return OwnKey(
+            path.name.removesuffix(_SUFFIX),
+            private,
+            sealing.public_octets(private),
+            stored.created,
+            stored.serial,
+            stored.published_until,
+        )
+
+    def _write(self, key: OwnKey) -> None:
+        private = base64.b64encode(key.private.private_bytes_raw()).decode("ascii")
+        stored = _Stored(1, private, key.created, key.serial, key.published_until)
+        self._write_octets(self._path(key.name), msgspec.json.encode(stored))
+
+    def _read_octets(self, path: Path) -> bytes | None:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot read {path}: {error.strerror}",
+                hint="it must be a plain file of the user who runs the service",
+            ) from error
+        with open(descriptor, "rb") as file:
+            self._check_mode(path, os.fstat(descriptor), directory=False)
+            return file.read(_MOST_OCTETS)
+
+    def _write_octets(self, path: Path, octets: bytes) -> None:
+        """Write a file that is there whole or not at all, also when the power fails."""
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.directory)
+            try:
+                with open(descriptor, "wb") as file:
+                    os.fchmod(descriptor, 0o600)
+                    self._give_to_owner(descriptor)
+                    file.write(octets)
+                    file.flush()
+                    os.fsync(descriptor)
+                os.replace(temporary, path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+            self._sync_directory()
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+
+    def _erase(self, path: Path) -> None:
+        try:
+            # under another name first: a reader must not meet a half erased key
+            leaving = self.directory / (_ERASED + path.name.removeprefix(_ERASED))
+            os.replace(path, leaving)
+            with open(leaving, "r+b", opener=_no_links) as file:
+                size = os.fstat(file.fileno()).st_size
+                file.write(bytes(size))
+                file.flush()
+                os.fsync(file.fileno())
+            leaving.unlink()
+            self._sync_directory()
+        except OSError as error:
+            raise ConfigurationError(f"cannot erase {path}: {error.strerror}") from error
+
+    def _give_to_owner(self, descriptor: int) -> None:
+        """What root writes belongs to whom the directory belongs: the service must read it."""
+        owner = os.stat(self.directory)
+        if os.geteuid() == 0 and owner.st_uid != 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+    def _sync_directory(self) -> None:
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the directory for ourselves, among processes."""
+        path = self.directory / _LOCK
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            self._give_to_owner(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _check_mode(self, path: Path, status: os.stat_result, *, directory: bool) -> None:
+        """Refuse what others may read or change, and what somebody else put there."""
+        right_kind = stat.S_ISDIR if directory else stat.S_ISREG
+        if not right_kind(status.st_mode):
+            kind = "directory" if directory else "plain file"
+            raise ConfigurationError(f"{path} is not a {kind}")
+        if status.st_mode & 0o077:
+            mode = "700" if directory else "600"
+            raise ConfigurationError(
+                f"{path} has mode {stat.S_IMODE(status.st_mode):o}: others may read our keys",
+                hint=f"chmod {mode} {path}",
+            )
+        if os.geteuid() not in (0, status.st_uid):
+            raise ConfigurationError(
+                f"{path} belongs to another user",
+                hint="chown it to the user who runs the service",
+            )
+
+
+def _no_links(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
