@@ -173,7 +173,7 @@ def test_aliases_check_themselves(numbers: tuple[str, ...]) -> None:
      "sip:112@x;user=phone", "tel:911;phone-context=+1", "urn:service:sos", "URN:service:sos.fire"],
 )  # fmt: skip
 def test_emergency_numbers_in_every_form(text: str) -> None:
-    """Emergency numbers are known as dialled and as sent, with or without an outside-line prefix."""
+    """Emergency numbers are known as dialled and as sent, with an outside-line prefix or not."""
     assert number.is_emergency(text)
 
 
