@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_cps_arguments(parser)
-    parser.add_argument(
+    opening = parser.add_mutually_exclusive_group()
+    opening.add_argument(
+        "--config", metavar="FILE", help="open with the keys of this configuration's state_dir"
+    )
+    opening.add_argument(
         "--private-key",
         metavar="FILE",
         help="X25519 private key, PEM: print the PASSporTs that it opens, one a line; without "
@@ -32,12 +37,12 @@ def run(args: argparse.Namespace) -> int:
     from pbx_stir.cli.numbers import canonical
 
     dest = canonical("--dest", args.dest, None)
-    key = _private_key(args.private_key) if args.private_key else None
+    keys = _keys(args)
     blobs = asyncio.run(_fetch(args, dest))
-    if key is None:
+    if keys is None:
         print(f"{len(blobs)} entries, dummies among them", file=sys.stderr)
         return 0
-    opened = _opened(blobs, key, dest)
+    opened = _opened(blobs, keys, dest)
     print(f"{len(blobs)} entries, {len(opened)} opened", file=sys.stderr)
     for token in opened:
         print(token)
@@ -56,11 +61,25 @@ async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
         await client.close()
 
 
-def _opened(blobs: tuple[bytes, ...], key: X25519PrivateKey, dest: str) -> list[str]:
+def _keys(args: argparse.Namespace) -> list[X25519PrivateKey] | None:
+    if args.private_key:
+        return [_private_key(args.private_key)]
+    if args.config:
+        from pathlib import Path
+
+        from pbx_stir import config, configured
+        from pbx_stir.directory.key_files import KeyFiles
+
+        state = configured.state_dir(config.load(Path(args.config)))
+        return [key.private for key in KeyFiles(state / "keys").load()]
+    return None
+
+
+def _opened(blobs: tuple[bytes, ...], keys: list[X25519PrivateKey], dest: str) -> list[str]:
     from pbx_stir.stir import sealing
 
     found = []
-    for blob in blobs:
+    for blob, key in itertools.product(blobs, keys):
         try:
             opened = sealing.open_sealed(blob, key, dest)
         except MalformedSealed as error:

@@ -81,7 +81,9 @@ async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[by
 
     client = client_of(args)
     try:
-        keys = [_public_key(args.public_key)] if args.public_key else await _keys(client, args, dest)
+        keys = (
+            [_public_key(args.public_key)] if args.public_key else await _keys(client, args, dest)
+        )
         try:
             blobs = [sealing.seal(token, chain, key, dest) for key in keys]
         except TooLarge as error:
@@ -106,9 +108,7 @@ async def _keys(client: CpsClient, args: argparse.Namespace, dest: str) -> list[
         if signed.record.exp >= now:
             found.update((key.public, None) for key in signed.record.keys)
     if not found:
-        raise PbxStirError(
-            f"{args.cps} has no key for {dest}", hint="give one with --public-key"
-        )
+        raise PbxStirError(f"{args.cps} has no key for {dest}", hint="give one with --public-key")
     return list(found)[:8]
 
 

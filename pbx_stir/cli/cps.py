@@ -1,0 +1,103 @@
+"""``pbx-stir cps``: run a call placement service until SIGTERM or SIGINT.
+
+Takes parsed arguments; gives an exit status: 0 after a graceful end. Settings that cannot be
+carried out raise ``ConfigurationError`` or ``UsageError`` for the caller to print.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from pbx_stir.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pbx_stir.cps.server import CpsSettings
+
+DEFAULT_LISTEN = "127.0.0.1:8480"
+_log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_LISTEN)
+    parser.add_argument(
+        "--no-tls", action="store_true", help="plain http; only where HOST is loopback"
+    )
+    parser.add_argument(
+        "--no-tokens", action="store_true", help="let anybody store; for closed networks and tests"
+    )
+    parser.add_argument("--certificate", metavar="FILE", default="", help="PEM, leaf first")
+    parser.add_argument("--key", metavar="FILE", default="", help="PEM, unencrypted")
+
+
+def settings_from(args: argparse.Namespace) -> CpsSettings:
+    """Build settings from arguments alone. Raises ``UsageError``."""
+    from pbx_stir.cps.server import CpsSettings
+
+    host, port = parse_listen(args.listen)
+    return CpsSettings(
+        host=host,
+        port=port,
+        tls=not args.no_tls,
+        certificate=args.certificate,
+        key=args.key,
+        tokens=not args.no_tokens,
+    )
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 address in brackets; port 0 takes a free one. Raises UsageError."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        colon = ""
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise UsageError(
+            f"cannot listen on {text!r}", hint="write HOST:PORT, such as 127.0.0.1:8480"
+        )
+    return host, int(port)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until a signal; one line on standard error says when it listens, and where."""
+    return serve(settings_from(args))
+
+
+def serve(settings: CpsSettings) -> int:
+    """Run a CPS with these settings until SIGTERM or SIGINT, on uvloop where that is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: CpsSettings) -> None:
+    """Listen, say so, wait for a signal, end gracefully."""
+    from pbx_stir.cps.listening import listening
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with listening(settings) as url:
+        if not settings.tokens:
+            _log.warning("storing needs no token: anybody who can connect may store")
+        print(f"listening on {url}", file=sys.stderr, flush=True)
+        await stop.wait()
+        _log.info("ending")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give uvloop's loop, or None for asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,196 @@
+"""The composition root of ``pbx-stir run``: wires the rooms together, and nothing else.
+
+``build`` makes all parts from a configuration, ``serve`` runs them until it is told to stop: then
+the PBXs are told that nobody listens any more, the calls in hand are finished, and all is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from pbx_stir import configured
+from pbx_stir.call_log import CallLogFile
+from pbx_stir.certificates.allowed import fetching
+from pbx_stir.config import Loaded
+from pbx_stir.cps.client import CpsClient
+from pbx_stir.directory.key_files import KeyFiles
+from pbx_stir.directory.keyring import Keyring
+from pbx_stir.directory.publisher import Publisher, publications
+from pbx_stir.directory.resolver import Resolver
+from pbx_stir.errors import ConfigurationError, UsageError
+from pbx_stir.pbx.asterisk import AsteriskPbx, AsteriskSettings
+from pbx_stir.services.authentication import AuthenticationService
+from pbx_stir.services.judgement import Judge, VerificationPolicy
+from pbx_stir.services.reception import Clocks, Reception
+from pbx_stir.services.used import UsedPassports
+from pbx_stir.services.verification import VerificationService
+from pbx_stir.used_file import UsedFile
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Daemon:
+    """All parts of a running daemon; ``tasks`` run for as long as it does."""
+
+    pbxs: list[AsteriskPbx]
+    tasks: list[Callable[[], Awaitable[None]]]
+    closes: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
+
+
+def build(loaded: Loaded) -> Daemon:
+    """Make all parts; to be called in the event loop they will run in.
+
+    Raises:
+        ConfigurationError: naming file, key and remedy
+    """
+    daemon = Daemon([], [])
+    try:
+        _assemble(loaded, daemon)
+    except UsageError as error:
+        raise ConfigurationError(f"{loaded.path}: {error.message}", hint=error.hint) from error
+    return daemon
+
+
+def _assemble(loaded: Loaded, daemon: Daemon) -> None:
+    values, monotonic = loaded.values, time.monotonic
+    state = configured.state_dir(loaded)
+    callers = configured.callers(loaded)
+    credentials = configured.credentials(loaded)
+    anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
+    spc = configured.spc_policy(loaded)
+    keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
+    client = CpsClient(
+        tls=configured.tls_of(loaded, "outgoing.tls_ca", values.outgoing.tls_ca),
+        allow_plain=values.outgoing.plain_loopback,
+    )
+    daemon.closes.append(client.close)
+    resolver = Resolver(
+        routes=configured.routes(loaded), records=client, anchors=anchors.current, spc_policy=spc
+    )
+    daemon.closes.append(resolver.close)
+    daemon.tasks.append(resolver.run)
+    keyring = Keyring(keys)
+    daemon.closes.append(keyring.close)
+    used_file = UsedFile(state / "used.jsonl", time.time())
+    daemon.closes.append(used_file.close)
+    used = UsedPassports(used_file)
+    used.restore(used_file.notes, time.time())
+    verification = VerificationService(
+        callers=callers,
+        own_cps=resolver,
+        placement=client,
+        opener=keyring,
+        judge=_judge(loaded, daemon, VerificationPolicy(anchors.current, spc)),
+        used=used,
+        monotonic=monotonic,
+    )
+    authentication = AuthenticationService(
+        callers=callers,
+        credentials=credentials,
+        directory=resolver,
+        placement=client,
+        never=configured.never_signed(loaded),
+        new_uuid=lambda: str(uuid.uuid4()),
+    )
+    section = values.call_log
+    call_log = CallLogFile(
+        None if section.file == "-" else loaded.resolve(section.file), numbers=section.numbers
+    )
+    daemon.closes.append(call_log.close)
+    clocks = Clocks(time.time, monotonic, asyncio.timeout_at, lambda: secrets.token_hex(8))
+    reception = Reception(
+        authentication=authentication,
+        verification=verification,
+        used=used,
+        call_log=call_log,
+        clocks=clocks,
+    )
+    if values.publish.numbers:
+        numbers = configured.number_set(loaded, "publish.numbers", values.publish.numbers)
+        wanted = publications(credentials, numbers, values.publish.cps)
+        lifetime = values.publish.record_days * 86_400
+        publisher = Publisher(
+            publications=wanted, keys=keys, sink=client, lifetime_seconds=lifetime
+        )
+        daemon.tasks.append(publisher.run)
+    daemon.pbxs += [AsteriskPbx(one, reception) for one in asterisks(loaded)]
+
+
+def _judge(loaded: Loaded, daemon: Daemon, policy: VerificationPolicy) -> Judge:
+    section = loaded.values.verification
+    hosts = None if section.x5u_hosts == "any" else frozenset(section.x5u_hosts)
+    tls_ca = None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca)
+    source, close = fetching(section.x5u_allow, tls_ca, hosts)
+    daemon.closes.append(close)
+    passed = VerificationPolicy(policy.anchors, policy.spc, frozenset(section.passed_attest))
+    return Judge(passed, source)
+
+
+def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
+    """What each ``[[asterisk]]`` says, with its secret. Raises ConfigurationError."""
+    found: dict[str, AsteriskSettings] = {}
+    for index, section in enumerate(loaded.values.asterisk):
+        key = f"asterisk[{index}]"
+        name = section.name or f"{section.host}:{section.port}"
+        if name in found:
+            raise loaded.wrong(f"{key}.name", f"a second PBX {name!r}")
+        tls = None
+        if section.tls:
+            tls = configured.tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
+        found[name] = AsteriskSettings(
+            name=name,
+            host=section.host,
+            port=section.port,
+            username=section.username,
+            secret=loaded.secret(f"{key}.secret_file", section.secret_file),
+            tls=tls,
+        )
+    return list(found.values())
+
+
+async def serve(loaded: Loaded) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigurationError before it starts anything."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    daemon = build(loaded)
+    tasks = [asyncio.ensure_future(_kept_up(work)) for work in daemon.tasks]
+    for pbx in daemon.pbxs:
+        pbx.start()
+    log.info("serving %d PBXs", len(daemon.pbxs))
+    await stop.wait()
+    log.info("stopping: finishing the calls in hand")
+    # each PBX first learns that nobody listens, then what is held is answered
+    await asyncio.gather(*(pbx.stop(DRAIN_SECONDS) for pbx in daemon.pbxs), return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for close in reversed(daemon.closes):
+        with contextlib.suppress(Exception):
+            waiting = close()
+            if waiting is not None:
+                await waiting
+    log.info("stopped")
+
+
+async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
+    """Work off the call path is begun again when it fails: calls go on meanwhile."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            log.exception("background work failed")
+        await asyncio.sleep(5)
