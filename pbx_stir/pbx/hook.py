@@ -1,0 +1,203 @@
+"""The words between a dialplan and the daemon: the announcement of a call, and the answer to it.
+
+Takes the fields of the event that a dialplan raised, gives a ``Call``; takes the variables that the
+dialplan shall have, gives what to write and in which order. Pure: it knows no socket, no clock and no
+PBX but the field names. Everything in an announcement may have been chosen by a stranger, so every
+field is bounded and matched whole; free text comes percent-encoded (RFC 3986 section 2.1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pbx_stir.errors import MalformedAnnouncement, PbxStirError
+from pbx_stir.services.call import Call, Direction, Mode
+
+VERSION = "1"
+ANNOUNCEMENT_EVENT = "PbxStir"
+ENDED_EVENT = "PbxStirEnded"
+
+# What an answer holds, in this order, after its nonce.
+ANSWER_FIELDS = (
+    "STIR_STATUS",
+    "STIR_VERSTAT",
+    "STIR_REASON",
+    "STIR_ATTEST",
+    "STIR_ORIG",
+    "STIR_DEST",
+    "STIR_SIGNER",
+    "STIR_ID",
+)
+# A line of AMI holds 1,024 octets with its name; a longer answer is written in parts of this size.
+PART_OCTETS = 900
+MAX_PARTS = 8
+MAX_VALUE_OCTETS = 512
+MAX_IDENTITIES = 4
+MAX_IDENTITY_OCTETS = 3000
+
+_NONCE = re.compile(r"[A-Za-z0-9]{16}")
+_UNIQUE_ID = re.compile(r"[!-~]{1,150}")
+_TRUNK = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BUDGET = re.compile(r"[0-9]{1,5}")
+_PRESENTATION = re.compile(r"[a-z_]{0,40}")
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*")
+_SAFE = re.compile(r"[A-Za-z0-9 .+@_-]*")
+# Technology/resource-serial, as Asterisk names its channels.
+_CHANNEL = re.compile(r"([A-Za-z0-9_]+)/(.+)-[0-9A-Fa-f]+(?:;[12])?")
+
+Fields = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A call that a PASSporT had vouched for is over."""
+
+    unique_id: str
+    answered: bool
+
+
+def parse_announcement(fields: Fields, pbx: str) -> Call:
+    """The call that waits at ``pbx``.
+
+    ``fields`` are the event's headers. One that is missing counts as empty; one that comes twice is a
+    list and malformed. Numbers are as the PBX has them, not canonical.
+
+    Raises MalformedAnnouncement.
+    """
+    if _text(fields, "Ver") != VERSION:
+        raise MalformedAnnouncement(
+            f"announcement of version {_text(fields, 'Ver')[:10]!r}",
+            hint="use the dialplan that came with this version of pbx-stir",
+        )
+    budget_ms = int(_matched(fields, "Budget", _BUDGET))
+    if not 100 <= budget_ms <= 10_000:
+        raise MalformedAnnouncement(f"budget of {budget_ms} ms is not in 100 to 10000")
+    try:
+        direction = Direction(_text(fields, "Dir"))
+        mode = Mode(_text(fields, "Mode"))
+    except ValueError as error:
+        raise MalformedAnnouncement("neither direction nor mode is known") from error
+    came_in = _text(fields, "CameIn")
+    if came_in and not _TRUNK.fullmatch(came_in):
+        raise MalformedAnnouncement("CameIn is not the name of a trunk")
+    return Call(
+        pbx=pbx,
+        direction=direction,
+        mode=mode,
+        trunk=_matched(fields, "Trunk", _TRUNK),
+        orig=_decoded(fields, "From", 160),
+        restricted=_matched(fields, "Pres", _PRESENTATION).startswith("prohib"),
+        dest=_decoded(fields, "To", 160),
+        originator=originators(_decoded(fields, "Originator", 160), _decoded(fields, "Account", 80)),
+        came_in=came_in,
+        unique_id=_matched(fields, "Uniqueid", _UNIQUE_ID),
+        linked_id=_matched(fields, "Linkedid", _UNIQUE_ID),
+        nonce=_matched(fields, "Nonce", _NONCE),
+        budget_ms=budget_ms,
+        identity=_identities(fields),
+    )
+
+
+def listener_of(fields: Fields) -> str:
+    """Which listener the dialplan asked; empty if it cannot be read."""
+    value = fields.get("Listener", "")
+    return value if isinstance(value, str) else ""
+
+
+def waiting(fields: Fields) -> tuple[str, str] | None:
+    """Unique id and nonce of an announcement that is otherwise malformed, so as to release it."""
+    try:
+        return _matched(fields, "Uniqueid", _UNIQUE_ID), _matched(fields, "Nonce", _NONCE)
+    except MalformedAnnouncement:
+        return None
+
+
+def parse_ended(fields: Fields) -> Ended:
+    """What the dialplan's hang-up hook says of a call that was verified.
+
+    Raises MalformedAnnouncement.
+    """
+    answered = _text(fields, "Answered")
+    if answered not in {"yes", "no"}:
+        raise MalformedAnnouncement("Answered is neither yes nor no")
+    return Ended(_matched(fields, "Uniqueid", _UNIQUE_ID), answered == "yes")
+
+
+def originators(placed_by: str, account: str) -> tuple[str, ...]:
+    """Who placed the call, most specific first, from a channel or endpoint name and an account.
+
+    ``PJSIP/alice-0000001f`` is alice; a Local channel is nobody's.
+    """
+    found = _CHANNEL.fullmatch(placed_by)
+    endpoint = found[2] if found else placed_by
+    if found and found[1].lower() == "local":
+        endpoint = ""
+    names = [name for name in (endpoint, account) if name]
+    return tuple(dict.fromkeys(names))
+
+
+def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Channel variables to write, in order; the last one releases the hold.
+
+    ``STIR_ANSWER`` is the nonce and the fields, joined by ``|``: one write, hence atomic. Where that
+    is too long for a line it comes in parts before, and ``STIR_ANSWER`` says ``nonce|+|count``.
+    Values outside the whitelist are left empty here, whoever let them come this far.
+
+    Raises PbxStirError for a variable that an answer has no place for.
+    """
+    if not _NONCE.fullmatch(nonce):
+        raise PbxStirError(f"nonce of {len(nonce)} characters")
+    values = dict.fromkeys(ANSWER_FIELDS, "")
+    for name, value in variables:
+        if name not in values:
+            raise PbxStirError(f"an answer has no place for {name}")
+        values[name] = safe(value)
+    packed = f"{nonce}|{'|'.join(values.values())}"
+    if len(packed) <= PART_OCTETS:
+        return (("STIR_ANSWER", packed),)
+    body = packed[len(nonce) + 1 :]
+    parts = [body[at : at + PART_OCTETS] for at in range(0, len(body), PART_OCTETS)]
+    named = [(f"STIR_ANSWER_{nonce}_{n}", part) for n, part in enumerate(parts, start=1)]
+    return (*named, ("STIR_ANSWER", f"{nonce}|+|{len(parts)}"))
+
+
+def safe(value: str) -> str:
+    """The value if it may reach a dialplan as it stands, else an empty one."""
+    return value if _SAFE.fullmatch(value) and len(value) <= MAX_VALUE_OCTETS else ""
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name, "")
+    if not isinstance(value, str):
+        raise MalformedAnnouncement(f"{name} comes more than once")
+    return value
+
+
+def _matched(fields: Fields, name: str, pattern: re.Pattern[str]) -> str:
+    value = _text(fields, name)
+    if not pattern.fullmatch(value):
+        raise MalformedAnnouncement(f"{name} is malformed")
+    return value
+
+
+def _decoded(fields: Fields, name: str, max_octets: int) -> str:
+    """Percent-decoded text; what is no text becomes U+FFFD, which no number and no name holds."""
+    value = _text(fields, name)
+    # The dialplan cuts before it encodes, so three times as much is the most there can be.
+    if len(value) > 3 * max_octets or not _ENCODED.fullmatch(value):
+        raise MalformedAnnouncement(f"{name} is malformed")
+    octets = re.sub(
+        rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), value.encode("ascii")
+    )
+    if len(octets) > max_octets:
+        raise MalformedAnnouncement(f"{name} has more than {max_octets} octets")
+    text = octets.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _identities(fields: Fields) -> tuple[str, ...]:
+    numbers = range(1, MAX_IDENTITIES + 1)
+    found = (_decoded(fields, f"Identity{n}", MAX_IDENTITY_OCTETS) for n in numbers)
+    return tuple(value for value in found if value)
