@@ -1,0 +1,180 @@
+"""What a CPS holds in memory: sealed PASSporTs by called number, each for exactly its lifetime.
+
+Takes canonical numbers, wire text and moments; gives entries. It never reads a clock, never looks
+into what it holds, and keeps nothing of an entry once it has expired. Moments are float seconds of
+one clock that does not run backwards, or a step of the wall clock would lengthen lifetimes.
+Source: RFC 8816 sections 6.1 and 7.5 ("A CPS SHOULD NOT keep any stored PASSporT for longer than
+... sixty seconds").
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pbx_stir.cps.wire import format_id
+
+MIN_LIFETIME_SECONDS = 5
+MAX_LIFETIME_SECONDS = 60
+DEFAULT_LIFETIME_SECONDS = 30
+# 64 fit into one list, and up to three of them are dummies.
+MAX_ENTRIES_OF_A_NUMBER = 61
+DEFAULT_MAX_OCTETS = 256 * 1024 * 1024
+# What the objects around an entry's octets take in CPython, measured and rounded up.
+ENTRY_OVERHEAD_OCTETS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a collection, real or dummy: when it arrived, its id, its text on the wire."""
+
+    arrival: float
+    id: str
+    wire: bytes
+
+
+class _Held(NamedTuple):
+    """A real entry with what its removal needs."""
+
+    entry: Entry
+    number: str
+    owner: str
+
+
+class MemoryStore:
+    """Real entries, in memory, capped by number and in all.
+
+    ``owner`` is an opaque name for who stored an entry, empty where nobody can tell. Where a cap is
+    reached the oldest entry of the owner with the most entries there goes, so that a flood pushes
+    out the flood.
+    """
+
+    def __init__(
+        self,
+        lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS,
+        *,
+        max_entries_of_a_number: int = MAX_ENTRIES_OF_A_NUMBER,
+        max_octets: int = DEFAULT_MAX_OCTETS,
+    ) -> None:
+        """Raise ``ValueError`` for a lifetime outside 5 to 60 s, or caps that hold nothing."""
+        if not MIN_LIFETIME_SECONDS <= lifetime_seconds <= MAX_LIFETIME_SECONDS:
+            raise ValueError(
+                f"a lifetime of {lifetime_seconds} seconds is not within"
+                f" {MIN_LIFETIME_SECONDS} to {MAX_LIFETIME_SECONDS}"
+            )
+        if not 1 <= max_entries_of_a_number <= MAX_ENTRIES_OF_A_NUMBER or max_octets < 1:
+            raise ValueError("the store's caps leave no room, or more than a list holds")
+        self.lifetime_seconds = lifetime_seconds
+        self._max_entries_of_a_number = max_entries_of_a_number
+        self._max_octets = max_octets
+        self._octets = 0
+        self._by_age: OrderedDict[str, _Held] = OrderedDict()
+        self._by_number: dict[str, dict[str, Entry]] = {}
+        self._owners = _Owners()
+
+    def __len__(self) -> int:
+        """Count the entries in memory, expired ones that no sweep has met among them."""
+        return len(self._by_age)
+
+    @property
+    def octets(self) -> int:
+        """What the entries take in memory, about."""
+        return self._octets
+
+    def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
+        """Hold ``wire`` for one lifetime; give its new id. The caller has checked its form."""
+        self.sweep(now)
+        collection = self._by_number.get(number, {})
+        if len(collection) >= self._max_entries_of_a_number:
+            self._remove(self._oldest_of_the_greediest(collection))
+        while self._by_age and self._octets + _cost(wire) > self._max_octets:
+            self._remove(self._owners.oldest_of_the_greediest())
+        entry = Entry(now, format_id(secrets.token_bytes(16)), wire)
+        self._by_age[entry.id] = _Held(entry, number, owner)
+        self._by_number.setdefault(number, {})[entry.id] = entry
+        self._owners.add(owner, entry.id)
+        self._octets += _cost(wire)
+        return entry.id
+
+    def entries(self, number: str, now: float) -> Sequence[Entry]:
+        """Give what is held for a number, newest first. Reading changes nothing."""
+        collection = self._by_number.get(number)
+        if collection is None:
+            return ()
+        lifetime = self.lifetime_seconds
+        return [each for each in reversed(collection.values()) if each.arrival + lifetime > now]
+
+    def sweep(self, now: float) -> None:
+        """Free what has expired; called with every add, and by a clock where nobody adds."""
+        while self._by_age:
+            held = next(iter(self._by_age.values()))
+            if held.entry.arrival + self.lifetime_seconds > now:
+                return
+            self._remove(held.entry.id)
+
+    def _remove(self, entry_id: str) -> None:
+        """Take one entry out of every index."""
+        entry, number, owner = self._by_age.pop(entry_id)
+        self._octets -= _cost(entry.wire)
+        self._owners.remove(owner, entry_id)
+        collection = self._by_number[number]
+        del collection[entry_id]
+        if not collection:
+            del self._by_number[number]
+
+    def _oldest_of_the_greediest(self, collection: dict[str, Entry]) -> str:
+        """Choose who goes from one full collection; it is small, so counting it is cheap."""
+        counts: dict[str, int] = {}
+        for entry_id in collection:
+            owner = self._by_age[entry_id].owner
+            counts[owner] = counts.get(owner, 0) + 1
+        greediest = max(counts, key=counts.__getitem__)
+        return next(each for each in collection if self._by_age[each].owner == greediest)
+
+
+class _Owners:
+    """Entry ids by owner, oldest first, and owners by their count: the greediest in O(1)."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, OrderedDict[str, None]] = {}
+        self._by_count: dict[int, OrderedDict[str, None]] = {}
+        self._greatest = 0
+
+    def add(self, owner: str, entry_id: str) -> None:
+        """Count one more entry of an owner."""
+        ids = self._ids.setdefault(owner, OrderedDict())
+        ids[entry_id] = None
+        self._move(owner, len(ids) - 1, len(ids))
+
+    def remove(self, owner: str, entry_id: str) -> None:
+        """Count one entry less."""
+        ids = self._ids[owner]
+        del ids[entry_id]
+        self._move(owner, len(ids) + 1, len(ids))
+        if not ids:
+            del self._ids[owner]
+
+    def oldest_of_the_greediest(self) -> str:
+        """Name the oldest entry of an owner that has the most; there is at least one entry."""
+        owner = next(iter(self._by_count[self._greatest]))
+        return next(iter(self._ids[owner]))
+
+    def _move(self, owner: str, before: int, after: int) -> None:
+        """Move an owner from one count to the next; counts change by one, so does the greatest."""
+        if before:
+            owners = self._by_count[before]
+            del owners[owner]
+            if not owners:
+                del self._by_count[before]
+        if after:
+            self._by_count.setdefault(after, OrderedDict())[owner] = None
+        if after > self._greatest or (before == self._greatest and before not in self._by_count):
+            self._greatest = after
+
+
+def _cost(wire: bytes) -> int:
+    """What an entry takes in memory, about, in octets."""
+    return len(wire) + ENTRY_OVERHEAD_OCTETS

@@ -1,0 +1,140 @@
+"""Tests of pbx_stir.cps.store."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, MemoryStore
+from pbx_stir.cps.wire import is_id
+
+NUMBER = "12125551234"
+
+
+def wires(store: MemoryStore, number: str, now: float) -> list[bytes]:
+    """What is held for a number, newest first."""
+    return [entry.wire for entry in store.entries(number, now)]
+
+
+def test_an_entry_lives_exactly_its_lifetime() -> None:
+    """It is there from its arrival until one lifetime later, and not at that moment."""
+    store = MemoryStore(30)
+    store.add(NUMBER, b"x", 1000.0)
+    assert wires(store, NUMBER, 1000.0) == [b"x"]
+    assert wires(store, NUMBER, 1029.999) == [b"x"]
+    assert wires(store, NUMBER, 1030.0) == []
+
+
+def test_numbers_are_kept_apart() -> None:
+    """An entry is found under its number only."""
+    store = MemoryStore()
+    store.add(NUMBER, b"x", 0.0)
+    assert wires(store, "12125551235", 0.0) == []
+
+
+def test_newest_first() -> None:
+    """Entries are given newest first, with ids of the one form, all different."""
+    store = MemoryStore()
+    ids = [store.add(NUMBER, b"%d" % n, float(n)) for n in range(5)]
+    assert wires(store, NUMBER, 5.0) == [b"4", b"3", b"2", b"1", b"0"]
+    assert [entry.id for entry in store.entries(NUMBER, 5.0)] == ids[::-1]
+    assert len(set(ids)) == 5
+    assert all(is_id(each) for each in ids)
+
+
+def test_memory_is_freed_without_a_retrieval() -> None:
+    """Ten thousand entries that expire leave the store empty and the memory free after a sweep."""
+    tracemalloc.start()
+    try:
+        store = MemoryStore(5)
+        before, _ = tracemalloc.get_traced_memory()
+        for each in range(10_000):
+            store.add(f"1212555{each % 5000:04}", b"x" * 2000 + b"%d" % each, each / 1e5)
+        assert len(store) == 10_000
+        held, _ = tracemalloc.get_traced_memory()
+        assert held - before > 10_000 * 2000
+        store.sweep(10.0)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(store), store.octets) == (0, 0)
+    assert after - before < 2_000_000
+
+
+def test_adding_frees_what_has_expired() -> None:
+    """A store in use needs no sweep of its own."""
+    store = MemoryStore(5)
+    store.add(NUMBER, b"x", 0.0)
+    store.add("12125551235", b"x", 5.0)
+    assert len(store) == 1
+
+
+def test_a_full_collection_drops_its_oldest() -> None:
+    """With one owner the oldest goes, and no other number loses anything."""
+    store = MemoryStore(max_entries_of_a_number=3)
+    store.add("12125551235", b"other", 0.0)
+    for each in range(5):
+        store.add(NUMBER, b"%d" % each, 1.0 + each)
+    assert wires(store, NUMBER, 6.0) == [b"4", b"3", b"2"]
+    assert wires(store, "12125551235", 6.0) == [b"other"]
+    assert len(store) == 4
+
+
+def test_a_flood_into_one_collection_pushes_out_the_flood() -> None:
+    """The owner with the most entries of a full collection loses its oldest, not the genuine one."""
+    store = MemoryStore()
+    store.add(NUMBER, b"genuine", 0.0, owner="alice")
+    for each in range(1000):
+        store.add(NUMBER, b"%d" % each, 1.0, owner="mallory")
+    held = wires(store, NUMBER, 1.0)
+    assert len(held) == MAX_ENTRIES_OF_A_NUMBER
+    assert held[-1] == b"genuine"
+
+
+def test_a_flood_over_many_numbers_pushes_out_the_flood() -> None:
+    """The octets of all are bounded, and the greediest owner pays for that."""
+    store = MemoryStore(max_octets=100_000)
+    store.add(NUMBER, b"genuine" * 100, 0.0, owner="alice")
+    for each in range(1000):
+        store.add(f"1646555{each:04}", b"x" * 1000, 1.0, owner="mallory")
+    assert store.octets <= 100_000
+    assert wires(store, NUMBER, 1.0) == [b"genuine" * 100]
+
+
+@pytest.mark.parametrize("seconds", [0, 4, 61, -1])
+def test_a_lifetime_past_freshness_is_refused(seconds: int) -> None:
+    """Nothing is kept longer than the freshness of a PASSporT, nor too short to be fetched."""
+    with pytest.raises(ValueError, match="lifetime"):
+        MemoryStore(seconds)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["1", "2", "3"]),
+            st.sampled_from(["", "a", "b"]),
+            st.floats(0, 3),
+            st.booleans(),
+        ),
+        max_size=60,
+    )
+)
+def test_indexes_agree(steps: list[tuple[str, str, float, bool]]) -> None:
+    """After any adds and sweeps the counts, caps and contents agree, and all ends empty."""
+    store = MemoryStore(5, max_entries_of_a_number=4, max_octets=10_000)
+    now = 0.0
+    for number, owner, pause, sweeps in steps:
+        now += pause
+        added = store.add(number, b"x" * 100, now, owner=owner)
+        assert store.entries(number, now)[0].id == added
+        if sweeps:
+            store.sweep(now)
+        held = [entry for each in "123" for entry in store.entries(each, now)]
+        assert len(held) <= len(store)
+        assert all(len(store.entries(each, now)) <= 4 for each in "123")
+        assert store.octets <= 10_000
+    store.sweep(now + 5)
+    assert (len(store), store.octets) == (0, 0)
