@@ -70,7 +70,9 @@ def get(suite: str, cache: Path = REPOSITORY / ".lab") -> Software:
 
 def find_installed() -> Software | None:
     """The Asterisk that this machine has installed, if any."""
-    binary = shutil.which("asterisk", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    binary = shutil.which(
+        "asterisk", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    )
     if binary is None:
         return None
     places = [*Path("/usr/lib").glob("*/asterisk/modules"), Path("/usr/lib/asterisk/modules")]
@@ -132,7 +134,9 @@ class Instance:
         self.tls_certificate = tls_certificate
         self.tls_key = tls_key
         # An address of its own, so that a trunk is told by its peer's address.
-        self.host = f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"
+        self.host = (
+            f"127.{random.randint(2, 250)}.{random.randint(1, 250)}.{random.randint(2, 250)}"
+        )
         self.sip_port = _free_port(self.host, socket.SOCK_DGRAM)
         self.ami_port = _free_port(self.host, socket.SOCK_STREAM)
         self.ami_tls_port = _free_port(self.host, socket.SOCK_STREAM)
@@ -208,7 +212,9 @@ class Instance:
                     socket.create_connection((self.host, self.ami_port), timeout=1).close()
                     return
             time.sleep(0.05)
-        raise LabError(f"asterisk {self.name} not ready in {timeout_seconds} s: {self._last_words()}")
+        raise LabError(
+            f"asterisk {self.name} not ready in {timeout_seconds} s: {self._last_words()}"
+        )
 
     def stop(self, *, kill: bool = False) -> None:
         """End the process that ``start`` started (``kill``: at once), and remove its sockets."""
@@ -320,7 +326,7 @@ class Instance:
             (self.directory / "etc" / name).write_text(text)
 
     def _users(self) -> str:
-        """The user of the listener, as the sample has it, and one for tests that may do anything."""
+        """The listener's user, as the sample has it, and one for tests that may do anything."""
         sample = (DIALPLAN.parent / "manager.conf.sample").read_text()
         kept = sample[sample.index(f"[{self.ami_user}]") :]
         kept = re.sub(r"(?m)^secret\s*=.*$", f"secret = {self.ami_secret}", kept)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # In the order Asterisk should load them; those that a version does not have are left out.
-MODULES = """
+MODULES = tuple(
+    """
 pbx_config app_dial app_stack app_exec app_verbose app_userevent app_waitforcond app_while
 app_celgenuserevent app_playtones app_echo app_cdr app_originate app_macro app_queue app_transfer
 func_callerid func_cdr func_channel func_logic func_strings func_timeout func_global func_cut
@@ -23,7 +24,8 @@ res_sorcery_config res_sorcery_memory res_sorcery_astdb res_pjproject res_pjsip 
 res_pjsip_sdp_rtp res_pjsip_caller_id res_pjsip_header_funcs res_pjsip_endpoint_identifier_ip
 res_pjsip_endpoint_identifier_user res_rtp_asterisk res_pjsip_pubsub func_pjsip_endpoint
 func_pjsip_contact func_pjsip_aor chan_pjsip res_http_websocket res_crypto
-""".split()
+""".split()  # noqa: SIM905
+)
 
 # Only what Asterisk's own in-band STIR/SHAKEN needs.
 STIR_SHAKEN_MODULES = ("func_curl", "res_curl", "res_stir_shaken", "res_pjsip_stir_shaken")

@@ -1,9 +1,9 @@
 """A program of another Debian release, unpacked into a directory of its own.
 
-Takes a suite and package names, gives the directory they and all they depend on were unpacked to.
-Needs apt-get, dpkg-deb and tar; neither root nor chroot. The mirror is the one the machine's own apt
-is configured with, and so are its proxy and credentials; everything fetched is checked with Debian's
-archive key. Nothing of the machine's own apt state is read or written.
+Takes a suite and package names, gives the directory they and all they depend on were unpacked
+to. Needs apt-get, dpkg-deb and tar; neither root nor chroot. The mirror is the one the machine's
+own apt is configured with, and so are its proxy and credentials; everything fetched is checked with
+Debian's archive key. Nothing of the machine's own apt state is read or written.
 """
 
 from __future__ import annotations
@@ -132,11 +132,8 @@ def _download(suite: str, packages: Sequence[str], work: Path) -> list[Path]:
     configuration = work / "apt.conf"
     configuration.write_text(_configuration(work, sources))
     _run(["apt-get", "-qq", "update"], configuration)
-    _run(
-        ["apt-get", "-qq", "-y", "--download-only", "-o", "APT::Get::Essential=false", "install"]
-        + list(packages),
-        configuration,
-    )
+    only = ["--download-only", "-o", "APT::Get::Essential=false"]
+    _run(["apt-get", "-qq", "-y", *only, "install", *packages], configuration)
     archives = sorted((work / "cache/archives").glob("*.deb"))
     if not archives:
         raise LabError(f"apt fetched nothing for {', '.join(packages)} of {suite}")

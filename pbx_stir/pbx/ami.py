@@ -1,10 +1,10 @@
 """One login to one Asterisk over AMI, from the connection to its loss.
 
-Takes where to connect and a function that gets each event, gives requests with a limit on every wait.
-It knows nothing of calls. Framing and messages are panoramisk's protocol class; its Manager is not
-used, because that one sends unanswered actions again after a reconnect, waits without limit and does
-not check what it writes. Here a connection that is lost is over: whatever waited for it fails, and
-the next one is a new object.
+Takes where to connect and a function that gets each event, gives requests with a limit on every
+wait. It knows nothing of calls. Framing and messages are panoramisk's protocol class; its Manager
+is not used, because that one sends unanswered actions again after a reconnect, waits without limit
+and does not check what it writes. Here a connection that is lost is over: whatever waited for it
+fails, and the next one is a new object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_PENDING = 4096
 MAX_LINE_OCTETS = 1000
 
 # panoramisk logs actions as they are, the login with its secret among them.
-_SILENT = logging.Logger("panoramisk, silent")  # noqa: LOG001
+_SILENT = logging.Logger("panoramisk, silent")
 _SILENT.addHandler(logging.NullHandler())
 _SILENT.disabled = True
 

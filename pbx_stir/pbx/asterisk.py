@@ -1,9 +1,10 @@
 """An Asterisk, as the services see it: calls that wait, answers to them.
 
-Takes announcements from the dialplan over AMI and gives each as a ``Call`` to a receiver, in a task of
-its own; writes the receiver's answers to the call that waits, addressed by unique id and nonce. Keeps
-the connection: a heartbeat each second, in the PBX's own clock, tells the dialplan that a listener is
-alive, and tells us that the PBX is. It never judges a call and never logs a number or a secret.
+Takes announcements from the dialplan over AMI and gives each as a ``Call`` to a receiver, in a task
+of its own; writes the receiver's answers to the call that waits, addressed by unique id and nonce.
+Keeps the connection: a heartbeat each second, in the PBX's own clock, tells the dialplan that a
+listener is alive, and tells us that the PBX is. It never judges a call and never logs a number or a
+secret.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from panoramisk.message import Message
@@ -50,7 +51,7 @@ class Receiver(Protocol):
         """A call waits."""
         ...
 
-    def ended(self, pbx: str, unique_id: str, answered: bool) -> None:
+    async def ended(self, pbx: str, unique_id: str, answered: bool) -> None:
         """A call that a PASSporT vouched for is over."""
         ...
 
@@ -78,7 +79,7 @@ class AsteriskPbx:
         self._jitter = jitter
         self._log = logging.getLogger(f"pbx_stir.pbx.{settings.name}")
         self._connection: AmiConnection | None = None
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._beating = True
         self._stopped = asyncio.Event()
 
@@ -104,8 +105,8 @@ class AsteriskPbx:
         if connection is not None:
             with contextlib.suppress(PbxStirError):
                 await self._silence(connection)
-        if self._waiting:
-            _, late = await asyncio.wait(self._waiting, timeout=drain_seconds)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=drain_seconds)
             for task in late:
                 task.cancel()
             if late:
@@ -121,8 +122,8 @@ class AsteriskPbx:
 
         True: the PBX took it. False: the call is gone.
 
-        Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for a
-        variable that an answer has no place for.
+        Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for
+        a variable that an answer has no place for.
         """
         connection = self._connection
         if connection is None:
@@ -258,7 +259,7 @@ class AsteriskPbx:
         except MalformedAnnouncement as error:
             self._log.error("dropped the end of a call: %s", error)
             return
-        self._receiver.ended(self.name, ended.unique_id, ended.answered)
+        self._begin(self._receiver.ended(self.name, ended.unique_id, ended.answered))
 
     def _on_announcement(self, message: Message) -> None:
         try:
@@ -267,19 +268,22 @@ class AsteriskPbx:
             self._log.error("announcement refused: %s", error)
             self._refuse(message, Reason.INTERNAL_ERROR)
             return
-        if len(self._waiting) >= self._max_waiting:
+        if len(self._tasks) >= self._max_waiting:
             self._log.error("more than %d calls wait", self._max_waiting)
             if call.mode is Mode.ON:
                 inbound = call.direction is Direction.INBOUND
                 self._refuse(message, Reason.OVERLOADED if inbound else Reason.INTERNAL_ERROR)
             return
-        task = asyncio.create_task(self._receive(call))
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        self._begin(self._receiver.receive(call, self))
 
-    async def _receive(self, call: Call) -> None:
+    def _begin(self, work: Awaitable[None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
         try:
-            await self._receiver.receive(call, self)
+            await work
         except Exception:  # the receiver's own bug must not end the connection's other calls
             self._log.exception("a call could not be served")
 

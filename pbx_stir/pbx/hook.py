@@ -1,9 +1,9 @@
 """The words between a dialplan and the daemon: the announcement of a call, and the answer to it.
 
 Takes the fields of the event that a dialplan raised, gives a ``Call``; takes the variables that the
-dialplan shall have, gives what to write and in which order. Pure: it knows no socket, no clock and no
-PBX but the field names. Everything in an announcement may have been chosen by a stranger, so every
-field is bounded and matched whole; free text comes percent-encoded (RFC 3986 section 2.1).
+dialplan shall have, gives what to write and in which order. Pure: it knows no socket, no clock and
+no PBX but the field names. Everything in an announcement may have been chosen by a stranger, so
+every field is bounded and matched whole; free text comes percent-encoded (RFC 3986 section 2.1).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ class Ended:
 def parse_announcement(fields: Fields, pbx: str) -> Call:
     """The call that waits at ``pbx``.
 
-    ``fields`` are the event's headers. One that is missing counts as empty; one that comes twice is a
-    list and malformed. Numbers are as the PBX has them, not canonical.
+    ``fields`` are the event's headers. One that is missing counts as empty; one that comes twice is
+    a list and malformed. Numbers are as the PBX has them, not canonical.
 
     Raises MalformedAnnouncement.
     """
@@ -90,7 +90,9 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         orig=_decoded(fields, "From", 160),
         restricted=_matched(fields, "Pres", _PRESENTATION).startswith("prohib"),
         dest=_decoded(fields, "To", 160),
-        originator=originators(_decoded(fields, "Originator", 160), _decoded(fields, "Account", 80)),
+        originator=originators(
+            _decoded(fields, "Originator", 160), _decoded(fields, "Account", 80)
+        ),
         came_in=came_in,
         unique_id=_matched(fields, "Uniqueid", _UNIQUE_ID),
         linked_id=_matched(fields, "Linkedid", _UNIQUE_ID),
@@ -141,8 +143,9 @@ def originators(placed_by: str, account: str) -> tuple[str, ...]:
 def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Channel variables to write, in order; the last one releases the hold.
 
-    ``STIR_ANSWER`` is the nonce and the fields, joined by ``|``: one write, hence atomic. Where that
-    is too long for a line it comes in parts before, and ``STIR_ANSWER`` says ``nonce|+|count``.
+    ``STIR_ANSWER`` is the nonce and the fields, joined by ``|``: one write, hence atomic. Where
+    that is too long for a line it comes in parts before, and ``STIR_ANSWER`` says
+    ``nonce|+|count``.
     Values outside the whitelist are left empty here, whoever let them come this far.
 
     Raises PbxStirError for a variable that an answer has no place for.
