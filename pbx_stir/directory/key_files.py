@@ -39,6 +39,7 @@ _UNFINISHED = ".new-"
 _ERASED = ".erased-"
 _LOCK = "lock"
 _SERIAL = "serial"
+_SUSPENDED = "revoked"
 _MOST_OCTETS = 4096
 _KEY_OCTETS = 32
 
@@ -164,6 +165,25 @@ class KeyFiles:
             serial = max(last + 1, int(now))
             self._write_octets(path, str(serial).encode("ascii"))
         return serial
+
+    def suspend(self) -> None:
+        """Note that our keys were revoked: a service that runs must not publish them again."""
+        with self._locked():
+            self._write_octets(self.directory / _SUSPENDED, b"")
+
+    def resume(self) -> None:
+        """Take the note away again. Raises ``ConfigurationError``."""
+        with self._locked():
+            try:
+                (self.directory / _SUSPENDED).unlink(missing_ok=True)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"cannot write to {self.directory}: {error.strerror}"
+                ) from error
+
+    def suspended(self) -> bool:
+        """Whether our keys were revoked and not published anew since."""
+        return (self.directory / _SUSPENDED).exists()
 
     def erase_expired(self, now: float) -> tuple[str, ...]:
         """Erase what nothing can be sealed to any more, and give the names.

@@ -18,6 +18,7 @@ class Work:
         self.end = asyncio.Event()
 
     async def __call__(self) -> int:
+        """Begin, and end when told to."""
         self.begun += 1
         await self.end.wait()
         return self.begun

@@ -181,3 +181,13 @@ def test_an_unusable_place_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ConfigurationError, match="file"):
         KeyFiles(tmp_path / "file" / "keys")
+
+
+def test_a_revocation_is_noted_for_every_process(files: KeyFiles) -> None:
+    """A running service learns that the administrator revoked, until he publishes anew."""
+    other = KeyFiles(files.directory)
+    files.suspend()
+    assert other.suspended()
+    other.resume()
+    other.resume()
+    assert not files.suspended()

@@ -1,0 +1,241 @@
+"""Publishes our encryption keys at our CPSs, in records signed with our STIR credentials.
+
+Takes what to publish (``Publication``), gives one ``Published`` a record and CPS. A record names a
+credential's numbers, the CPSs and the current key; it is put under the first of its numbers, and
+the CPS returns it for every number that it names. It never sees a call.
+
+What must survive a crash is on disk before the record leaves: the key, its record's expiry (or the
+private half could be erased while somebody still seals to it), and the serial, which only grows. A
+record is replaced about half-way through its life, so a CPS that is down for hours loses nothing.
+Source: RFC 8816 sections 10 and 11.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from pbx_stir.directory.holdings import first_number, nameable
+from pbx_stir.directory.key_files import KeyFiles
+from pbx_stir.directory.routes import check_cps
+from pbx_stir.errors import ConfigurationError, PbxStirError
+from pbx_stir.stir.credential import Credential
+from pbx_stir.stir.number_set import NumberSet
+from pbx_stir.stir.record import EncryptionKey, Record, sign_record
+from pbx_stir.stir.sealing import SUITE
+
+RECORD_LIFETIME_SECONDS: Final = 86_400.0
+LONGEST_RECORD_SECONDS: Final = 7 * 86_400.0
+MOST_NAMED: Final = 64
+PUT_SECONDS: Final = 10.0
+FIRST_RETRY_SECONDS: Final = 5.0
+LONGEST_RETRY_SECONDS: Final = 900.0
+
+_log = logging.getLogger(__name__)
+
+
+class RecordSink(Protocol):
+    """Puts records at a CPS (cps.client.CpsClient)."""
+
+    async def put_record(self, cps: str, number: str, token: str, give_up_at: float) -> None:
+        """Put under ``number``. Raises CpsUnavailable or CpsRefused."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Numbers and ranges as records write them, who signs for them, and where others store."""
+
+    credential: Credential
+    named: tuple[str, ...]
+    cps: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_cps(self.cps, "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What came of one record at one CPS; ``error`` is empty where the CPS took it."""
+
+    cps: str
+    named: tuple[str, ...]
+    serial: int
+    error: str = ""
+
+
+def publications(
+    credentials: Sequence[Credential], numbers: NumberSet, cps: Sequence[str]
+) -> tuple[Publication, ...]:
+    """What is to be published of ``numbers``, by each credential that covers some of them.
+
+    Raises ``ConfigurationError`` where none does, or the CPS list cannot be used.
+    """
+    found = []
+    for credential in credentials:
+        named = nameable(numbers, credential.tn_auth_list)
+        found += [
+            Publication(credential, named[start : start + MOST_NAMED], tuple(cps))
+            for start in range(0, len(named), MOST_NAMED)
+        ]
+    if not found:
+        raise ConfigurationError(
+            "no credential covers a number that is to be published",
+            hint="numbers = [...] takes numbers and ranges that your certificates name",
+        )
+    return tuple(found)
+
+
+class Publisher:
+    """Publishes once, or for as long as it runs."""
+
+    def __init__(
+        self,
+        *,
+        publications: Sequence[Publication],
+        keys: KeyFiles,
+        sink: RecordSink,
+        lifetime_seconds: float = RECORD_LIFETIME_SECONDS,
+        epoch: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """``lifetime_seconds`` is that of a record, a week at most; ``draw`` gives a random number
+        between two others. Raises ``ConfigurationError``."""
+        if not 60 <= lifetime_seconds <= LONGEST_RECORD_SECONDS:
+            raise ConfigurationError("a record lives at least a minute and at most seven days")
+        self._publications = tuple(publications)
+        self._keys = keys
+        self._sink = sink
+        self._lifetime_seconds = lifetime_seconds
+        self._epoch = epoch
+        self._monotonic = monotonic
+        self._draw = draw
+
+    async def publish(self, only: frozenset[tuple[str, str]] | None = None) -> list[Published]:
+        """Publish the current key everywhere, or at the (CPS, first number) pairs in ``only``.
+
+        A key past its lifetime is replaced first. Raises ``ConfigurationError`` where the keys on
+        disk cannot be used; a CPS that does not take a record is a result.
+        """
+        now = self._epoch()
+        key = self._keys.current(now)
+        public = (EncryptionKey(public=key.public, suite=SUITE),)
+        results = []
+        for publication in self._publications:
+            cps = self._wanted(publication, only)
+            if not cps:
+                continue
+            serial = self._keys.next_serial(now)
+            record = self._record(publication, serial, now, public)
+            self._keys.published(key.name, serial, float(record.exp))
+            results += await self._put(record, publication.credential, cps)
+        return results
+
+    async def revoke(self) -> list[Published]:
+        """Put tombstones in the place of our records: nobody is to seal to our keys any more.
+
+        They last as long as any record of ours, so that none comes back when they expire, and
+        ``run`` publishes nothing more, in whichever process, until ``KeyFiles.resume``.
+        """
+        now = self._epoch()
+        self._keys.suspend()
+        results = []
+        last = max((key.published_until for key in self._keys.load()), default=0.0)
+        for publication in self._publications:
+            serial = self._keys.next_serial(now)
+            record = self._record(publication, serial, now, ())
+            latest = min(max(record.exp, int(last)), int(now) + int(LONGEST_RECORD_SECONDS))
+            tombstone = replace(record, exp=latest)
+            results += await self._put(tombstone, publication.credential, publication.cps)
+        return results
+
+    async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Publish now and ahead of every expiry, for ever; what failed is tried again sooner."""
+        retry_seconds = FIRST_RETRY_SECONDS
+        failed: frozenset[tuple[str, str]] = frozenset()
+        renew_at = 0.0
+        while True:
+            everything = self._monotonic() >= renew_at
+            results, broken = await self._attempt(None if everything else failed)
+            if everything and not broken:
+                # half-way, and never at the same time as others that started together
+                renew_at = self._monotonic() + self._draw(0.4, 0.6) * self._lifetime_seconds
+            if not broken:
+                failed = frozenset((each.cps, _place(each.named)) for each in results if each.error)
+            if failed or broken:
+                wait = self._draw(retry_seconds / 2, retry_seconds)
+                retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
+            else:
+                wait = max(1.0, renew_at - self._monotonic())
+                retry_seconds = FIRST_RETRY_SECONDS
+            await pause(wait)
+
+    async def _attempt(
+        self, only: frozenset[tuple[str, str]] | None
+    ) -> tuple[list[Published], bool]:
+        """Publish and clean up, once; whether our own files made it impossible."""
+        try:
+            if self._keys.suspended():
+                _log.warning("our keys were revoked: none is published before keys rotate")
+                return [], False
+            results = await self.publish(only)
+            for name in self._keys.erase_expired(self._epoch()):
+                _log.info("encryption key %s erased: no record names it any more", name)
+        except PbxStirError as error:
+            _log.error("our keys cannot be published: %s", error)
+            return [], True
+        for result in results:
+            if result.error:
+                _log.warning("%s did not take our keys: %s", result.cps, result.error)
+            else:
+                _log.info("%s took our keys, serial %d", result.cps, result.serial)
+        return results, False
+
+    def _wanted(
+        self, publication: Publication, only: frozenset[tuple[str, str]] | None
+    ) -> tuple[str, ...]:
+        if only is None:
+            return publication.cps
+        place = _place(publication.named)
+        return tuple(cps for cps in publication.cps if (cps, place) in only)
+
+    def _record(
+        self, publication: Publication, serial: int, now: float, keys: tuple[EncryptionKey, ...]
+    ) -> Record:
+        return Record(
+            numbers=publication.named,
+            cps=publication.cps,
+            keys=keys,
+            serial=serial,
+            iat=int(now),
+            exp=int(now) + int(self._lifetime_seconds),
+            revoked=not keys,
+        )
+
+    async def _put(
+        self, record: Record, credential: Credential, cps: Sequence[str]
+    ) -> list[Published]:
+        token = sign_record(record, credential)
+        place = _place(record.numbers)
+        give_up_at = self._monotonic() + PUT_SECONDS
+
+        async def put(one: str) -> Published:
+            error = ""
+            try:
+                await self._sink.put_record(one, place, token, give_up_at)
+            except PbxStirError as refusal:
+                error = str(refusal)
+            return Published(one, record.numbers, record.serial, error)
+
+        return list(await asyncio.gather(*(put(one) for one in cps)))
+
+
+def _place(named: Sequence[str]) -> str:
+    """The number under which a record is put."""
+    return first_number(named[0])

@@ -1,0 +1,252 @@
+"""Finds the CPSs and the keys of a called number. Implements services' Directory and OwnCps.
+
+Takes canonical numbers, gives a ``Destination``. The configured routes say where the CPSs are, and
+may pin keys; else the keys are in the records that those CPSs return, checked by us
+(directory.selection). It never learns who calls.
+
+A key that is looked up just before a call names caller and called to the CPS (RFC 8816 section 11),
+so what was looked up once is kept, and is refreshed by ``run`` at random times for as long as the
+number is called now and then. A number that is not known yet is looked up once, by however many
+calls wait for it. Failures are remembered briefly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from pbx_stir.certificates.single_flight import SingleFlight
+from pbx_stir.directory.routes import Route, Routes, Sealing
+from pbx_stir.directory.selection import Held, Selection, select
+from pbx_stir.errors import CpsRefused, CpsUnavailable, PbxStirError, Unavailable
+from pbx_stir.services.authentication import Destination
+from pbx_stir.services.call import Reason
+from pbx_stir.stir.certificate import Anchors, SpcPolicy
+
+LOOKUP_SECONDS: Final = 3.0
+REFRESH_SECONDS: Final = 3_600.0
+NO_KEY_SECONDS: Final = 60.0
+FAILURE_SECONDS: Final = 30.0
+SILENT_TIMES: Final = 2
+IDLE_SECONDS: Final = 86_400.0
+MOST_NUMBERS: Final = 20_000
+MOST_LOOKUPS: Final = 64
+
+_PAUSE_SECONDS = (1.0, 5.0)
+_REFRESHED_AT_ONCE = 32
+_log = logging.getLogger(__name__)
+
+
+class RecordSource(Protocol):
+    """Gets records from a CPS (cps.client.CpsClient)."""
+
+    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        """Get the tokens for ``number``. Raises CpsUnavailable, CpsRefused or MalformedAnswer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of one number. Times are of the monotonic clock, but for those in ``held``."""
+
+    selection: Selection
+    reason: Reason
+    detail: str
+    next_lookup: float
+    used: float
+
+
+class Resolver:
+    """Routes first, then records."""
+
+    def __init__(
+        self,
+        *,
+        routes: Routes,
+        records: RecordSource,
+        anchors: Callable[[], Anchors],
+        spc_policy: SpcPolicy,
+        allow_plain: bool = False,
+        epoch: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """``anchors`` gives the current ones; ``allow_plain`` admits records that name a CPS on
+        loopback without TLS; ``monotonic`` is the clock of every ``give_up_at``; ``draw`` gives a
+        random number between two others."""
+        self._routes = routes
+        self._records = records
+        self._anchors = anchors
+        self._spc_policy = spc_policy
+        self._allow_plain = allow_plain
+        self._epoch = epoch
+        self._monotonic = monotonic
+        self._draw = draw
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        # failures one after the other and when to try again, by CPS of the configuration
+        self._silent: dict[str, tuple[int, float]] = {}
+        self._flights: SingleFlight[str, None] = SingleFlight(most=MOST_LOOKUPS, clock=monotonic)
+
+    def own_cps(self, number: str) -> tuple[str, ...]:
+        """The CPSs to ask for ``number``, one of ours."""
+        return self._routes.own_cps(number)
+
+    async def destination(self, number: str, give_up_at: float) -> Destination:
+        """Find the CPSs and keys of ``number``; answers by ``give_up_at`` and never raises."""
+        route = self._routes.route(number)
+        if route is None:
+            return Destination(reason=Reason.NO_CPS)
+        if route.sealing is Sealing.NONE:
+            detail = f"route {route.prefix!r} takes unsealed PASSporTs, which are not supported yet"
+            return Destination(route.cps, reason=Reason.NO_KEY, detail=detail)
+        if route.keys:
+            return Destination(route.cps, route.keys)
+        found = self._recall(number, route)
+        if found is not None:
+            return found
+        try:
+            await self._flights.join(number, lambda: self._look_up(number, route), give_up_at)
+        except Unavailable as error:
+            return Destination(route.cps, reason=Reason.CPS_UNAVAILABLE, detail=str(error))
+        failure = Destination(route.cps, reason=Reason.CPS_UNAVAILABLE, detail="forgotten again")
+        return self._recall(number, route) or failure
+
+    async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Refresh what is due, for ever, at random times."""
+        while True:
+            await pause(self._draw(*_PAUSE_SECONDS))
+            await self.refresh_due()
+
+    async def refresh_due(self) -> int:
+        """Look up again what is due, and forget what nobody calls; gives how many were due."""
+        now = self._monotonic()
+        idle = [number for number, known in self._known.items() if now - known.used > IDLE_SECONDS]
+        for number in idle:
+            del self._known[number]
+        due = [number for number, known in self._known.items() if self._is_due(known, now)]
+        flights = []
+        for number in due[:_REFRESHED_AT_ONCE]:
+            route = self._routes.route(number)
+            if route is None:
+                continue
+            flight = self._flights.launch(number, _bound(self._look_up, number, route))
+            if flight is not None:
+                flights.append(flight)
+        await asyncio.gather(*flights, return_exceptions=True)
+        return len(due)
+
+    async def close(self) -> None:
+        """Break off the look-ups under way."""
+        await self._flights.close()
+
+    def _is_due(self, known: _Known, now: float) -> bool:
+        # what has no key is looked up when it is called, not before
+        return now >= known.next_lookup and bool(known.selection.keys(self._epoch()))
+
+    def _recall(self, number: str, route: Route) -> Destination | None:
+        """What is known of the number; None where it must be looked up."""
+        known = self._known.get(number)
+        if known is None:
+            return None
+        now = self._monotonic()
+        self._known[number] = replace(known, used=now)
+        self._known.move_to_end(number)
+        keys = known.selection.keys(self._epoch())
+        if keys:
+            return Destination(route.cps, keys)
+        if now < known.next_lookup:
+            return Destination(route.cps, reason=known.reason, detail=known.detail)
+        return None
+
+    async def _look_up(self, number: str, route: Route) -> None:
+        """Ask every CPS of the route, and remember what came of it. Never raises."""
+        before = self._known.get(number)
+        held = before.selection.held if before is not None else {}
+        give_up_at = self._monotonic() + LOOKUP_SECONDS
+        answers = await asyncio.gather(*(self._get(cps, number, give_up_at) for cps in route.cps))
+        tokens = [token for answer in answers if not isinstance(answer, str) for token in answer]
+        failures = [answer for answer in answers if isinstance(answer, str)]
+        selection = await self._select(tokens, number, held)
+        now = self._monotonic()
+        reason, detail = _why_no_key(selection, tokens, failures)
+        known = _Known(
+            selection,
+            reason,
+            detail,
+            next_lookup=now + self._wait_seconds(selection, reason, failures),
+            used=before.used if before is not None else now,
+        )
+        self._known[number] = known
+        while len(self._known) > MOST_NUMBERS:
+            self._known.popitem(last=False)
+
+    async def _get(self, cps: str, number: str, give_up_at: float) -> Sequence[str] | str:
+        """The tokens that one CPS returns, or a sentence on why it does not."""
+        failures, quiet_until = self._silent.get(cps, (0, 0.0))
+        if failures >= SILENT_TIMES and self._monotonic() < quiet_until:
+            return f"{cps}: did not answer {failures} times"
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                tokens = await self._records.get_records(cps, number, give_up_at)
+        except CpsRefused as error:
+            # a CPS that keeps no records is no broken one
+            return () if error.status == 404 else f"{cps}: {error}"
+        except (TimeoutError, CpsUnavailable) as error:
+            # the calls to other numbers are not to find out one by one
+            self._silent[cps] = (failures + 1, self._monotonic() + FAILURE_SECONDS)
+            return f"{cps}: {error or 'no answer'}"
+        except PbxStirError as error:
+            return f"{cps}: {error}"
+        self._silent.pop(cps, None)
+        return tokens
+
+    async def _select(
+        self, tokens: Sequence[str], number: str, held: Mapping[str, Held]
+    ) -> Selection:
+        now = self._epoch()
+        if not tokens:
+            return Selection({signer: one for signer, one in held.items() if now < one.expires})
+        return await asyncio.to_thread(
+            select,
+            tokens,
+            number,
+            self._anchors(),
+            self._spc_policy,
+            now,
+            held,
+            allow_plain=self._allow_plain,
+        )
+
+    def _wait_seconds(self, selection: Selection, reason: Reason, failures: Sequence[str]) -> float:
+        """How long to leave the CPSs in peace, at random so that no two numbers go together."""
+        now = self._epoch()
+        if failures or not selection.keys(now):
+            longest = NO_KEY_SECONDS if reason is not Reason.CPS_UNAVAILABLE else FAILURE_SECONDS
+            return self._draw(longest / 2, longest)
+        first = min(held.expires for held in selection.held.values() if now < held.expires)
+        longest = min(REFRESH_SECONDS, 0.9 * (first - now))
+        return self._draw(longest / 2, longest)
+
+
+def _why_no_key(
+    selection: Selection, tokens: Sequence[str], failures: Sequence[str]
+) -> tuple[Reason, str]:
+    """The reason that a call shows where no key is left."""
+    if tokens and selection.refused:
+        return Reason.BAD_RECORD, selection.detail
+    if failures:
+        return Reason.CPS_UNAVAILABLE, failures[0]
+    return Reason.NO_KEY, ""
+
+
+def _bound(
+    work: Callable[[str, Route], Awaitable[None]], number: str, route: Route
+) -> Callable[[], Awaitable[None]]:
+    """The work on this number, for later."""
+    return lambda: work(number, route)
