@@ -185,7 +185,7 @@ def parse_record(token: str) -> SignedRecord:
     key = chain[0].public_key() if is_p256(chain[0]) else None
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise MalformedRecord("a record's signer has no P-256 key")
-    if not jws.signature_holds(read, key):
+    if not jws.signature_holds(jws.signing_input(token), read.signature, key):
         raise MalformedRecord("a record's signature does not hold")
     return SignedRecord(token, record, chain)
 
