@@ -58,15 +58,18 @@ class Jws:
     """The parts of one token; two are equal when their texts are.
 
     ``token`` is the text as received. ``header`` and ``claims`` are the decoded objects, read-only
-    at their top. ``header_octets`` and ``payload`` are what the segments hold, ``signature`` r‖s.
+    at their top. ``signature`` is r‖s, 64 octets.
     """
 
     token: str
     header: Mapping[str, object] = field(compare=False, repr=False)
     claims: Mapping[str, object] = field(compare=False, repr=False)
-    header_octets: bytes = field(compare=False, repr=False)
-    payload: bytes = field(compare=False, repr=False)
     signature: bytes = field(compare=False, repr=False)
+
+    @property
+    def signing_input(self) -> bytes:
+        """The octets that the signature is over: header and payload segments as received."""
+        return signing_input(self.token)
 
 
 def read(token: str, *, typ: str, max_octets: int) -> Jws:
@@ -93,14 +96,12 @@ def read(token: str, *, typ: str, max_octets: int) -> Jws:
     if "crit" in header:
         raise Malformed("crit is not supported")
     claims = read_object(payload)
-    return Jws(
-        token,
-        MappingProxyType(header),
-        MappingProxyType(claims),
-        header_octets,
-        payload,
-        signature,
-    )
+    return Jws(token, MappingProxyType(header), MappingProxyType(claims), signature)
+
+
+def signing_input(token: str) -> bytes:
+    """Give the octets that the signature of an ASCII token is over."""
+    return token.rpartition(".")[0].encode("ascii")
 
 
 def decode_segment(segment: str) -> bytes:
@@ -215,21 +216,22 @@ def sign(
         encode_segment(canonical_octets(members))
         for members in ({**header, "alg": ALGORITHM}, claims)
     ]
-    signing_input = ".".join(segments)
-    signature = _es256().sign(signing_input.encode("ascii"), key)
-    return f"{signing_input}.{encode_segment(signature)}"
+    unsigned = ".".join(segments)
+    signature = _es256().sign(unsigned.encode("ascii"), key)
+    return f"{unsigned}.{encode_segment(signature)}"
 
 
-def signature_holds(jws: Jws, key: ec.EllipticCurvePublicKey) -> bool:
-    """Tell whether ``key`` made the signature over the octets received. Never raises.
+def signature_holds(signed: bytes, signature: bytes, key: ec.EllipticCurvePublicKey) -> bool:
+    """Tell whether ``key`` made the signature r‖s over ``signed``. Never raises.
 
-    False for a key on another curve. Both s and n - s hold (RFC 7518 knows no low s).
+    False for a key on another curve, a signature of another size than 64 octets, and r or s of 0 or
+    not below the group order. Both s and n - s hold (RFC 7518 knows no low s).
     """
-    r, s = scalars(jws.signature)
-    if not (isinstance(key.curve, ec.SECP256R1) and 0 < r < GROUP_ORDER and 0 < s < GROUP_ORDER):
+    if len(signature) != SIGNATURE_OCTETS or not isinstance(key.curve, ec.SECP256R1):
         return False
-    signing_input = jws.token.rpartition(".")[0].encode("ascii")
-    return _es256().verify(signing_input, key, jws.signature)
+    if not all(0 < scalar < GROUP_ORDER for scalar in scalars(signature)):
+        return False
+    return _es256().verify(signed, key, signature)
 
 
 def scalars(signature: bytes) -> tuple[int, int]:

@@ -80,12 +80,11 @@ class Passport:
     origid: str = field(compare=False)
     claims: Mapping[str, object] = field(compare=False, repr=False)
     signature: bytes = field(compare=False, repr=False)
-    jws: jws.Jws = field(compare=False, repr=False)
 
     @property
     def signing_input(self) -> bytes:
         """The octets that the signature is over: header and payload segments as received."""
-        return self.token.rpartition(".")[0].encode("ascii")
+        return jws.signing_input(self.token)
 
 
 def parse(token: str, *, max_digits: int = MAX_DIGITS) -> Passport:
@@ -125,7 +124,6 @@ def _passport(parts: jws.Jws, max_digits: int) -> Passport:
         origid=origid,
         claims=claims,
         signature=parts.signature,
-        jws=parts,
     )
 
 
@@ -227,7 +225,7 @@ def signature_holds(passport: Passport, key: ec.EllipticCurvePublicKey) -> bool:
 
     False, too, where r or s is 0 or not below the group order, and for a key not on P-256.
     """
-    return jws.signature_holds(passport.jws, key)
+    return jws.signature_holds(passport.signing_input, passport.signature, key)
 
 
 def used_key(passport: Passport) -> bytes:
@@ -237,10 +235,11 @@ def used_key(passport: Passport) -> bytes:
     can make the other signature of it, and it must not count as another PASSporT.
     """
     r, s = jws.scalars(passport.signature)
+    header, payload, _ = passport.token.split(".")
     digest = hashlib.sha256()
     for octets in (
-        passport.jws.header_octets,
-        passport.jws.payload,
+        jws.decode_segment(header),
+        jws.decode_segment(payload),
         r.to_bytes(32, "big"),
         min(s, (jws.GROUP_ORDER - s) % 2**256).to_bytes(32, "big"),
     ):

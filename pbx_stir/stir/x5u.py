@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -167,7 +168,10 @@ def _is_a_label(label: str) -> bool:
         decoded = label[4:].encode("ascii").decode("punycode")
     except UnicodeError:
         return False
-    if decoded.isascii() or decoded != decoded.lower():
+    # a U-label is lower-case, composed, and of letters, marks and digits (RFC 5892, roughly)
+    if decoded.isascii() or decoded != unicodedata.normalize("NFC", decoded.lower()):
+        return False
+    if any(not one.isascii() and unicodedata.category(one)[0] not in "LMN" for one in decoded):
         return False
     return "xn--" + decoded.encode("punycode").decode("ascii") == label
 
