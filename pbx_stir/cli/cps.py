@@ -18,6 +18,7 @@ from pbx_stir.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pbx_stir.config import Loaded
     from pbx_stir.cps.server import CpsSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8480"
@@ -26,7 +27,10 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--listen", metavar="HOST:PORT", default=DEFAULT_LISTEN)
+    parser.add_argument(
+        "--config", metavar="FILE", help="take the settings of [cps] in this configuration file"
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help=f"else {DEFAULT_LISTEN}")
     parser.add_argument(
         "--no-tls", action="store_true", help="plain http; only where HOST is loopback"
     )
@@ -41,7 +45,9 @@ def settings_from(args: argparse.Namespace) -> CpsSettings:
     """Build settings from arguments alone. Raises ``UsageError``."""
     from pbx_stir.cps.server import CpsSettings
 
-    host, port = parse_listen(args.listen)
+    if args.config:
+        return _configured(args)
+    host, port = parse_listen(args.listen or DEFAULT_LISTEN)
     return CpsSettings(
         host=host,
         port=port,
@@ -50,6 +56,37 @@ def settings_from(args: argparse.Namespace) -> CpsSettings:
         key=args.key,
         tokens=not args.no_tokens,
     )
+
+
+def _configured(args: argparse.Namespace) -> CpsSettings:
+    """Build settings from ``[cps]`` of a configuration file; arguments come before it."""
+    from pathlib import Path
+
+    from pbx_stir import config, configured
+    from pbx_stir.cps.server import CpsSettings
+
+    loaded = config.load(Path(args.config))
+    section = loaded.values.cps
+    host, port = parse_listen(args.listen or section.listen)
+    anchors = configured.anchors(loaded, "cps.trust", section.trust).current()
+    return CpsSettings(
+        host=host,
+        port=port,
+        tls=section.tls and not args.no_tls,
+        certificate=args.certificate or _path(loaded, section.certificate),
+        key=args.key or _path(loaded, section.key),
+        tokens=section.tokens and not args.no_tokens,
+        lifetime_seconds=section.lifetime_seconds,
+        max_entries_of_a_number=section.most_per_number,
+        max_octets=section.most_mebibytes << 20,
+        retrieval_rate=float(section.retrievals_per_second),
+        anchors=anchors if section.trust else None,
+        spc_policy=configured.spc_policy(loaded),
+    )
+
+
+def _path(loaded: Loaded, name: str | None) -> str:
+    return str(loaded.resolve(name)) if name else ""
 
 
 def parse_listen(text: str) -> tuple[str, int]:

@@ -76,8 +76,7 @@ def parse_target(raw_path: str) -> Target | None:
     """
     if len(raw_path) > _MAX_PATH:
         return None
-    segments = [_decode(segment) for segment in raw_path.split("/")]
-    match segments:
+    match [_decode(segment) for segment in raw_path.split("/")]:
         case ["", "health"]:
             return Target(Resource.HEALTH)
         case ["", "cps", str(name), "ppts"]:
@@ -85,14 +84,7 @@ def parse_target(raw_path: str) -> Target | None:
         case ["", "cps", str(name), "keys"]:
             return Target(Resource.KEYS, numbers.from_cps_path(name))
         # RFC 8816 section 9 lists an item without a trailing slash and fetches it with one.
-        case ["", "cps", str(name), "ppts", str(item)] | [
-            "",
-            "cps",
-            str(name),
-            "ppts",
-            str(item),
-            "",
-        ]:
+        case ["", "cps", str(name), "ppts", str(item), *rest] if item and rest in ([], [""]):
             # What is no id is an id nobody has: the answer to both is the same.
             canonical = numbers.from_cps_path(name)
             return Target(Resource.ITEM, canonical, item if is_id(item) else "")

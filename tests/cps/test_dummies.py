@@ -23,6 +23,7 @@ class Drawing:
         self.draws = 0
 
     def __call__(self, octets: int) -> bytes:
+        """Draw."""
         self.draws += 1
         return hashlib.sha512(b"%d" % self.draws).digest()[:octets]
 
@@ -34,7 +35,7 @@ def known(lifetime_seconds: int = 30, **settings: int) -> Dummies:
 
 @given(st.from_regex(r"[0-9]{1,15}", fullmatch=True), st.floats(0, 1e10), st.integers(5, 60))
 def test_two_or_three_are_alive_at_any_moment(number: str, now: float, lifetime: int) -> None:
-    """Whatever the number and the moment, two or three, all different, newest first, none future."""
+    """Whatever number and moment: two or three, all different, newest first, none future."""
     alive = Dummies(lifetime).ids(number, now)
     assert len(alive) in (2, 3)
     assert len({entry_id for _, entry_id in alive}) == len(alive)
@@ -79,7 +80,7 @@ def test_each_lives_exactly_one_lifetime() -> None:
 
 
 def test_none_is_repeated_after_its_lifetime_nor_under_another_number() -> None:
-    """"These dummy encrypted PASSporTs MUST NOT be repeated for later calls"."""
+    """ "These dummy encrypted PASSporTs MUST NOT be repeated for later calls"."""
     dummies = known()
     seen: dict[bytes, tuple[str, float]] = {}
     for number, now in itertools.product(("1", "2", "12125551234"), range(0, 300, 3)):

@@ -84,7 +84,7 @@ def test_a_full_collection_drops_its_oldest() -> None:
 
 
 def test_a_flood_into_one_collection_pushes_out_the_flood() -> None:
-    """The owner with the most entries of a full collection loses its oldest, not the genuine one."""
+    """The owner with the most entries of a full collection loses its oldest, nobody else."""
     store = MemoryStore()
     store.add(NUMBER, b"genuine", 0.0, owner="alice")
     for each in range(1000):
