@@ -79,6 +79,9 @@ def publications(
     found = []
     for credential in credentials:
         named = nameable(numbers, credential.tn_auth_list)
+        for upper in credential.above:
+            # an issuer that delegates bounds its delegates (RFC 9060 section 4.1)
+            named = nameable(NumberSet.parse(named), upper)
         found += [
             Publication(credential, named[start : start + MOST_NAMED], tuple(cps))
             for start in range(0, len(named), MOST_NAMED)
@@ -221,6 +224,9 @@ class Publisher:
     async def _put(
         self, record: Record, credential: Credential, cps: Sequence[str]
     ) -> list[Published]:
+        if not credential.valid_at(record.iat):
+            why = f"the credential of {credential.signer!r} has expired"
+            return [Published(one, record.numbers, record.serial, why) for one in cps]
         token = sign_record(record, credential)
         place = _place(record.numbers)
         give_up_at = self._monotonic() + PUT_SECONDS

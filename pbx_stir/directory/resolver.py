@@ -29,7 +29,7 @@ from pbx_stir.services.authentication import Destination
 from pbx_stir.services.call import Reason
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 
-LOOKUP_SECONDS: Final = 3.0
+LOOKUP_SECONDS: Final = 1.5
 REFRESH_SECONDS: Final = 3_600.0
 NO_KEY_SECONDS: Final = 60.0
 FAILURE_SECONDS: Final = 30.0

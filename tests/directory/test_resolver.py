@@ -1,0 +1,318 @@
+"""A number's CPSs and keys: routes first, then records, looked up once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from pbx_stir.directory import resolver as room
+from pbx_stir.directory.resolver import (
+    FAILURE_SECONDS,
+    IDLE_SECONDS,
+    NO_KEY_SECONDS,
+    REFRESH_SECONDS,
+    SILENT_TIMES,
+    Resolver,
+)
+from pbx_stir.directory.routes import Route, Routes, Sealing, Served
+from pbx_stir.errors import CpsRefused, CpsUnavailable, MalformedAnswer, PbxStirError
+from pbx_stir.services.call import Reason
+from pbx_stir.stir.certificate import SpcPolicy
+
+NOW = 1_750_000_000.0
+NUMBER = "12125551234"
+ONE, TWO = "https://one.example.net", "https://two.example.net"
+
+
+class Cps:
+    """CPSs that return what they are told to, and count."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, tuple[str, ...]] = {}
+        self.errors: dict[str, PbxStirError] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        """Answer once the gate is open."""
+        self.asked.append((cps, number))
+        await self.gate.wait()
+        if cps in self.errors:
+            raise self.errors[cps]
+        return self.tokens.get(cps, ())
+
+
+class Clock:
+    """Both clocks at once, set by hand."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def epoch(self) -> float:
+        """The wall clock."""
+        return NOW + self.passed
+
+    def monotonic(self) -> float:
+        """The steady clock."""
+        return 1000.0 + self.passed
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clocks."""
+    return Clock()
+
+
+@pytest.fixture
+def cps() -> Cps:
+    """The CPSs."""
+    return Cps()
+
+
+Make = Callable[..., Resolver]
+
+
+@pytest.fixture
+def make(lab: Any, clock: Clock, cps: Cps) -> Make:
+    """Makes resolvers with these routes; random times are the latest possible."""
+
+    def make(*routes: Route, served: Sequence[Served] = ()) -> Resolver:
+        return Resolver(
+            routes=Routes(routes or [Route("1212", (ONE, TWO))], served),
+            records=cps,
+            anchors=lambda: lab.anchors,
+            spc_policy=SpcPolicy(),
+            epoch=clock.epoch,
+            monotonic=clock.monotonic,
+            draw=lambda low, high: high,
+        )
+
+    return make
+
+
+async def ask(resolver: Resolver, clock: Clock, number: str = NUMBER) -> Any:
+    """Ask with time enough."""
+    return await resolver.destination(number, clock.monotonic() + 60)
+
+
+async def test_without_a_route_there_is_no_cps(make: Make, clock: Clock, cps: Cps) -> None:
+    """Nobody is asked for a number that no route serves."""
+    found = await ask(make(), clock, "4420555")
+    assert (found.reason, found.cps, found.keys) == (Reason.NO_CPS, (), ())
+    assert cps.asked == []
+
+
+async def test_pinned_keys_need_no_record(make: Make, clock: Clock, cps: Cps, new_key: Any) -> None:
+    """Configuration comes first: its keys are taken, and nobody is asked."""
+    key = new_key()
+    found = await ask(make(Route("1212", (ONE,), keys=(key,))), clock)
+    assert (found.reason, found.cps, found.keys) == (None, (ONE,), (key,))
+    assert cps.asked == []
+
+
+async def test_an_unsealed_route_never_stores_in_clear(make: Make, clock: Clock, cps: Cps) -> None:
+    """Until unsealed stores exist, such a route stores nothing and says so."""
+    found = await ask(make(Route("1212", (ONE,), Sealing.NONE)), clock)
+    assert (found.reason, found.keys) == (Reason.NO_KEY, ())
+    assert "unsealed" in found.detail
+
+
+async def test_the_keys_of_all_cps_are_joined(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """Every CPS of the route is asked; the keys of all signers are taken."""
+    keys = new_key(), new_key()
+    cps.tokens = {
+        ONE: (lab.record(alice, keys[0]),),
+        TWO: (lab.record(lab.credential("Bob"), keys[1]),),
+    }
+    found = await ask(make(), clock)
+    assert (found.reason, found.cps, set(found.keys)) == (None, (ONE, TWO), set(keys))
+
+
+async def test_a_second_call_asks_nobody(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """What was looked up is kept until the record expires, also when nobody refreshes it."""
+    cps.tokens = {ONE: (lab.record(alice, new_key()),)}
+    resolver = make()
+    first = await ask(resolver, clock)
+    asked = len(cps.asked)
+    clock.passed = 86_400 - 1
+    assert await ask(resolver, clock) == first
+    assert len(cps.asked) == asked
+    clock.passed = 86_401
+    assert (await ask(resolver, clock)).reason is Reason.BAD_RECORD
+
+
+async def test_calls_at_the_same_time_share_a_look_up(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """Ten calls to one number are one question; who gives up gets what is known."""
+    cps.tokens = {ONE: (lab.record(alice, new_key()),)}
+    cps.gate.clear()
+    resolver = make(Route("1212", (ONE,)))
+    waiting = [asyncio.create_task(ask(resolver, clock)) for _ in range(10)]
+    late = await resolver.destination(NUMBER, clock.monotonic())
+    assert late.reason is Reason.CPS_UNAVAILABLE
+    cps.gate.set()
+    assert all(found.keys for found in await asyncio.gather(*waiting))
+    assert len(cps.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CpsUnavailable("down"), Reason.CPS_UNAVAILABLE),
+        (MalformedAnswer("garbage"), Reason.CPS_UNAVAILABLE),
+        (CpsRefused("not you", status=403), Reason.CPS_UNAVAILABLE),
+        (CpsRefused("no such thing", status=404), Reason.NO_KEY),
+    ],
+)
+async def test_a_cps_that_fails_has_its_reason(
+    make: Make, clock: Clock, cps: Cps, error: PbxStirError, reason: Reason
+) -> None:
+    """A failure names the CPS; one that keeps no records has no key."""
+    cps.errors = {ONE: error}
+    found = await ask(make(Route("1212", (ONE,))), clock)
+    assert found.reason is reason
+    assert (ONE in found.detail) == (reason is Reason.CPS_UNAVAILABLE)
+
+
+async def test_one_cps_is_enough(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """While one is down the other's records do."""
+    cps.errors = {ONE: CpsUnavailable("down")}
+    cps.tokens = {TWO: (lab.record(alice, new_key()),)}
+    assert (await ask(make(), clock)).keys
+
+
+async def test_bad_records_are_said(
+    make: Make, clock: Clock, cps: Cps, lab: Any, new_key: Any
+) -> None:
+    """Records that no one with authority signed are BAD_RECORD, with why."""
+    mallory = lab.credential("Mallory", ranges=(("1415555", 10),))
+    cps.tokens = {ONE: ("garbage", lab.record(mallory, new_key(), numbers=(NUMBER,)))}
+    found = await ask(make(), clock)
+    assert found.reason is Reason.BAD_RECORD
+    assert found.detail
+
+
+async def test_failures_are_remembered_briefly(make: Make, clock: Clock, cps: Cps) -> None:
+    """No key is asked for again after a minute, a CPS that is down after half of that."""
+    resolver = make(Route("1212", (ONE,)))
+    for error, seconds in ((None, NO_KEY_SECONDS), (CpsUnavailable("x"), FAILURE_SECONDS)):
+        cps.errors = {ONE: error} if error else {}
+        number = f"1212{int(seconds)}"
+        asked = len(cps.asked)
+        await ask(resolver, clock, number)
+        clock.passed += seconds - 1
+        await ask(resolver, clock, number)
+        assert len(cps.asked) == asked + 1
+        clock.passed += 1
+        await ask(resolver, clock, number)
+        assert len(cps.asked) == asked + 2
+
+
+async def test_a_silent_cps_is_left_in_peace(make: Make, clock: Clock, cps: Cps) -> None:
+    """After it failed twice, calls to other numbers do not find out one by one."""
+    cps.errors = {ONE: CpsUnavailable("black hole")}
+    resolver = make(Route("1212", (ONE,)))
+    for last in range(5):
+        found = await ask(resolver, clock, f"1212555000{last}")
+        assert found.reason is Reason.CPS_UNAVAILABLE
+    assert len(cps.asked) == SILENT_TIMES
+    clock.passed = FAILURE_SECONDS
+    cps.errors = {}
+    assert (await ask(resolver, clock, "12125550009")).reason is Reason.NO_KEY
+
+
+async def test_refreshing_happens_off_the_call_path(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """What is due is looked up again by the background work, and a tombstone is learned of."""
+    cps.tokens = {ONE: (lab.record(alice, new_key(), serial=1),)}
+    resolver = make(Route("1212", (ONE,)))
+    await ask(resolver, clock)
+    clock.passed = REFRESH_SECONDS - 1
+    assert await resolver.refresh_due() == 0
+    clock.passed = REFRESH_SECONDS
+    cps.tokens = {ONE: (lab.record(alice, serial=2),)}
+    assert await resolver.refresh_due() == 1
+    asked = len(cps.asked)
+    assert (await ask(resolver, clock)).reason is Reason.NO_KEY
+    assert len(cps.asked) == asked == 2
+
+
+async def test_a_failing_refresh_keeps_what_there_is(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """A CPS that is down, or that lost its records, does not take keys away before they expire."""
+    cps.tokens = {ONE: (lab.record(alice, new_key()),)}
+    resolver = make(Route("1212", (ONE,)))
+    first = await ask(resolver, clock)
+    for answer in (CpsUnavailable("down"), None):
+        cps.errors = {ONE: answer} if answer else {}
+        cps.tokens = {}
+        clock.passed += REFRESH_SECONDS
+        assert await resolver.refresh_due() == 1
+        assert await ask(resolver, clock) == first
+
+
+async def test_who_is_no_longer_called_is_forgotten(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """After a day without a call the CPS is no longer asked."""
+    cps.tokens = {ONE: (lab.record(alice, new_key(), seconds=7 * 86_400),)}
+    resolver = make(Route("1212", (ONE,)))
+    await ask(resolver, clock)
+    clock.passed = IDLE_SECONDS + 1
+    assert await resolver.refresh_due() == 0
+    assert len(cps.asked) == 1
+
+
+async def test_memory_is_bounded(
+    make: Make, clock: Clock, cps: Cps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number least called goes first."""
+    monkeypatch.setattr(room, "MOST_NUMBERS", 2)
+    resolver = make(Route("1212", (ONE,)))
+    for last in (1, 2, 1, 3, 1):
+        await ask(resolver, clock, f"1212{last}")
+    assert [number for _, number in cps.asked] == ["12121", "12122", "12123"]
+
+
+async def test_it_refreshes_at_random_times(make: Make, cps: Cps) -> None:
+    """The background work pauses for drawn times, for ever."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await make().run(pause)
+    assert pauses == [5.0] * 3
+
+
+def test_our_own_cps_come_from_configuration(make: Make) -> None:
+    """Where others store for our numbers."""
+    resolver = make(Route("1", (ONE,)), served=[Served(frozenset({NUMBER}), (TWO,))])
+    assert resolver.own_cps(NUMBER) == (TWO,)
+    assert resolver.own_cps("12125550000") == (ONE,)
+
+
+async def test_after_close_nothing_is_under_way(make: Make, clock: Clock, cps: Cps) -> None:
+    """Who still waits is told that the CPS cannot be asked."""
+    cps.gate.clear()
+    resolver = make()
+    waiting = asyncio.create_task(ask(resolver, clock))
+    await asyncio.sleep(0)
+    await resolver.close()
+    assert (await waiting).reason is Reason.CPS_UNAVAILABLE
