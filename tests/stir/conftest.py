@@ -137,6 +137,30 @@ class Forge:
             builder = builder.add_extension(extension, critical)
         return Issued(builder.sign(signer, digest or hashes.SHA256()), key)  # type: ignore[arg-type]
 
+    def resign(self, cert: x509.Certificate, old: bytes, new: bytes, key: object) -> bytes:
+        """The DER of a certificate with octets replaced (as many), signed again with ``key``."""
+        assert len(old) == len(new)
+        assert cert.tbs_certificate_bytes.count(old) == 1
+        tbs = cert.tbs_certificate_bytes.replace(old, new)
+        signature = key.sign(tbs, ec.ECDSA(hashes.SHA256()))  # type: ignore[attr-defined]
+        return sequence(tbs + ECDSA_SHA256 + tlv(0x03, b"\0" + signature))
+
+
+ECDSA_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+
+
+def tlv(tag: int, content: bytes) -> bytes:
+    """One DER value."""
+    size = len(content)
+    if size < 0x80:
+        return bytes((tag, size)) + content
+    return bytes((tag, 0x82)) + size.to_bytes(2, "big") + content
+
+
+def sequence(content: bytes) -> bytes:
+    """A DER SEQUENCE of at least 256 octets."""
+    return tlv(0x30, content)
+
 
 @pytest.fixture(scope="session")
 def forge() -> Forge:
