@@ -54,8 +54,10 @@ class NumberSet:
             spans.append((len(first), int(first), int(last)))
         return cls(joined(spans), frozenset(prefixes))
 
-    def __contains__(self, number: str) -> bool:
-        if not (number.isascii() and number.isdigit() and len(number) <= 32):
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, str) or len(number) > 32:
+            return False
+        if not (number.isascii() and number.isdigit()):
             return False
         if any(number[:length] in self.prefixes for length in range(1, len(number) + 1)):
             return True

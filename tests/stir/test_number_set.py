@@ -22,7 +22,7 @@ def test_singles_ranges_and_prefixes() -> None:
 def test_only_canonical_numbers_can_be_in_it() -> None:
     """Text that is not canonical digits is in no set, even where its digits would be."""
     numbers = NumberSet.parse(["1*", "12125550100"])
-    for text in ("+12125550100", "1212 5550100", "1\u0661", "1" * 1000):
+    for text in ("+12125550100", "1212 5550100", "1\u0661", "1" * 1000, 12125550100, None):
         assert text not in numbers
 
 
