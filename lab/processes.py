@@ -1,4 +1,4 @@
-"""The project's own services as processes of the lab: started as a user would, ended by their id."""
+"""The project's own services as processes: started as a user would, ended by their id."""
 
 from __future__ import annotations
 
@@ -13,6 +13,20 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.debian import LabError
+
+
+def pbx_stir(*arguments: str) -> str:
+    """What ``pbx-stir ARGUMENTS`` prints. Raises LabError where it does not succeed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pbx_stir", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    if done.returncode != 0:
+        raise LabError(f"pbx-stir {arguments[0]}: {done.stderr.strip()}")
+    return done.stdout
 
 
 class Service:
@@ -99,7 +113,7 @@ class Service:
         os.kill(self.pid, signal.SIGCONT)
 
     def wait_until(self, true: Callable[[], bool], what: str, seconds: float = 20) -> None:
-        """Return as soon as ``true()``. Raises LabError when it takes longer, or the process ends."""
+        """Return as soon as ``true()``. Raises LabError: it takes longer, or the process ends."""
         give_up_at = time.monotonic() + seconds
         while not true():
             if not self.running:

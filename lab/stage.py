@@ -11,6 +11,7 @@ import socket
 import ssl
 import tempfile
 import urllib.request
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +19,7 @@ from lab import asterisk
 from lab.asterisk import Instance, LabError, Software, Trunk
 from lab.companies import Authority, Company, tls_certificate
 from lab.dialplans import COMPANY, STRANGER
-from lab.processes import Service
+from lab.processes import Service, pbx_stir
 
 
 class Stage:
@@ -42,8 +43,12 @@ class Stage:
         self._cps_certificate = tls_certificate(self.folder, "cps", ["127.0.0.1"])
         self.cps_url = f"https://127.0.0.1:{_free_port()}"
         self.cps = Service("cps", ["cps", "--config", str(self._cps_config())], self.folder)
-        self.listener_a = Service("listener-a", ["run", "--config", str(self.a.config)], self.folder)
-        self.listener_b = Service("listener-b", ["run", "--config", str(self.b.config)], self.folder)
+        self.listener_a = Service(
+            "listener-a", ["run", "--config", str(self.a.config)], self.folder
+        )
+        self.listener_b = Service(
+            "listener-b", ["run", "--config", str(self.b.config)], self.folder
+        )
 
     def __enter__(self) -> Stage:
         """Start all, and return when every part has found the others."""
@@ -62,10 +67,6 @@ class Stage:
     ) -> None:
         """Stop all, and remove the folder."""
         self._stack.close()
-
-    def command(self, company: Company) -> list[str]:
-        """The arguments that name a company's configuration."""
-        return ["--config", str(company.config)]
 
     @property
     def cps_ca(self) -> Path:
@@ -123,8 +124,9 @@ trust = ["{self.authority.anchor}"]
         for listener in (self.listener_a, self.listener_b):
             self._stack.enter_context(listener)
         self.wait_listeners()
-        for company in (self.a, self.b):
-            self.cps.wait_until(lambda one=company: self._has_records(one), "given records")
+        pbx_stir("keys", "publish", "--config", str(self.m.config))
+        for company in (self.a, self.b, self.m):
+            self.cps.wait_until(partial(self._has_records, company), "given records")
 
     def start_cps(self) -> None:
         """Start the CPS and wait until it answers."""
@@ -134,7 +136,7 @@ trust = ["{self.authority.anchor}"]
     def wait_listeners(self) -> None:
         """Wait until both PBXs know that their listener is there."""
         for listener, pbx in ((self.listener_a, self.pbx_a), (self.listener_b, self.pbx_b)):
-            listener.wait_until(lambda one=pbx: _heard(one), "known to its PBX")
+            listener.wait_until(partial(_heard, pbx), "known to its PBX")
 
     def _cps_answers(self) -> bool:
         return bool(self._get("/health"))

@@ -162,7 +162,7 @@ class CallLogFile:
             except FileNotFoundError:
                 pass
             stream.close()
-        return path.open("ab", opener=_private)
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "ab")
 
 
 def _hide_digits(text: str) -> str:
@@ -176,10 +176,6 @@ def _hide_digits(text: str) -> str:
         words.append(character)
         run = ""
     return "".join(words)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o640)
 
 
 def _inode(stream: BinaryIO) -> int:

@@ -132,8 +132,8 @@ class CpsSection(_Strict, frozen=True):
     tokens: bool = True
     trust: tuple[str, ...] = ()
     lifetime_seconds: Annotated[int, Meta(ge=5, le=60)] = 30
-    most_per_number: Annotated[int, Meta(ge=1, le=1000)] = 64
-    most_entries: Annotated[int, Meta(ge=100, le=10_000_000)] = 100_000
+    most_per_number: Annotated[int, Meta(ge=1, le=61)] = 61
+    most_mebibytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
     retrievals_per_second: Annotated[int, Meta(ge=1)] = 10_000
 
 

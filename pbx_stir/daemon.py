@@ -26,7 +26,8 @@ from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publisher, publications
 from pbx_stir.directory.resolver import Resolver
 from pbx_stir.errors import ConfigurationError, UsageError
-from pbx_stir.pbx.asterisk import AsteriskPbx, AsteriskSettings
+from pbx_stir.pbx.ami import AsteriskSettings
+from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
@@ -167,16 +168,15 @@ async def serve(loaded: Loaded) -> None:
         loop.add_signal_handler(number, stop.set)
     daemon = build(loaded)
     tasks = [asyncio.ensure_future(_kept_up(work)) for work in daemon.tasks]
-    for pbx in daemon.pbxs:
-        pbx.start()
+    serving = [asyncio.ensure_future(_kept_up(pbx.run)) for pbx in daemon.pbxs]
     log.info("serving %d PBXs", len(daemon.pbxs))
     await stop.wait()
     log.info("stopping: finishing the calls in hand")
     # each PBX first learns that nobody listens, then what is held is answered
     await asyncio.gather(*(pbx.stop(DRAIN_SECONDS) for pbx in daemon.pbxs), return_exceptions=True)
-    for task in tasks:
+    for task in (*tasks, *serving):
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*tasks, *serving, return_exceptions=True)
     for close in reversed(daemon.closes):
         with contextlib.suppress(Exception):
             waiting = close()

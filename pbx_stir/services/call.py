@@ -100,8 +100,8 @@ class Call:
     ``orig`` and ``dest`` are as the PBX has them, not yet canonical. ``restricted`` is the caller's
     wish that orig is not shown. ``originator`` are the names of who placed it, most specific first
     (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a
-    call that began here. ``identity`` are the values of the Identity headers the call itself carried.
-    ``nonce`` names the hook that waits, ``budget_ms`` how long it does.
+    call that began here. ``identity`` are the values of the Identity headers that the call itself
+    carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does.
     """
 
     pbx: str

@@ -5,7 +5,7 @@ Implemented by cps.client. Neither call raises: a CPS that fails is a result, si
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,9 +52,10 @@ class CallPlacement(Protocol):
 
     def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncGenerator[Answer, None]:
         """One answer for each (CPS, number) of ``wanted``, all asked at the same time.
 
-        They come as they arrive; at ``give_up_at`` those still missing come as CPS_UNAVAILABLE.
+        They come as they arrive, until the generator is closed; at ``give_up_at`` those still
+        missing come as CPS_UNAVAILABLE.
         """
         ...

@@ -11,7 +11,8 @@ returns can only help a call, since anyone may store there: it gives Passed or n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -105,10 +106,11 @@ class VerificationService:
             # an Identity header that the call carried itself needs no CPS
             await search.judge_identities()
             # 1: retrieve the PASSporTs stored for the called number, and open what opens
-            async for answer in search.answers():
-                opened = await search.open(answer)
-                # 2 to 6: judge the oldest first, and use up the first that passes
-                await search.judge(opened)
+            async with aclosing(search.answers()) as answers:
+                async for answer in answers:
+                    opened = await search.open(answer)
+                    # 2 to 6: judge the oldest first, and use up the first that passes
+                    await search.judge(opened)
             return search.nothing_passed()
         except _Ended as end:
             return end.outcome
@@ -170,20 +172,22 @@ class _Search:
                 continue
             await self._judge_one(Candidate(token, (), in_band=True))
 
-    async def answers(self) -> AsyncIterator[Answer]:
+    async def answers(self) -> AsyncGenerator[Answer, None]:
         """What each CPS of each called number returns, as it arrives."""
         own = self._of.own_cps
         wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
         self._asked = len(wanted)
-        async for answer in self._of.placement.retrieve(wanted, self._give_up_at):
-            if answer.clock_offset is not None:
-                self._clock_offset = answer.clock_offset
-            if answer.reason is None:
-                yield answer
-                continue
-            self._unanswered += 1
-            step = f"retrieve {answer.cps}"
-            self._rejections.append(Rejection(step, answer.reason, answer.detail))
+        retrieval = self._of.placement.retrieve(wanted, self._give_up_at)
+        async with aclosing(retrieval) as arriving:
+            async for answer in arriving:
+                if answer.clock_offset is not None:
+                    self._clock_offset = answer.clock_offset
+                if answer.reason is None:
+                    yield answer
+                    continue
+                self._unanswered += 1
+                step = f"retrieve {answer.cps}"
+                self._rejections.append(Rejection(step, answer.reason, answer.detail))
 
     async def open(self, answer: Answer) -> list[Candidate]:
         """What of ``answer`` is sealed to us, oldest iat first."""

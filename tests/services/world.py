@@ -5,7 +5,7 @@ Nothing here touches a network; time is a number that the tests choose.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 
 from cryptography import x509
@@ -104,7 +104,7 @@ class FakePlacement:
 
     async def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float
-    ) -> AsyncIterator[Answer]:
+    ) -> AsyncGenerator[Answer, None]:
         for cps, number in wanted:
             if cps in self.down:
                 yield Answer(cps, number, reason=Reason.CPS_UNAVAILABLE, detail="down")
