@@ -6,7 +6,8 @@ the CPS returns it for every number that it names. It never sees a call.
 
 What must survive a crash is on disk before the record leaves: the key, its record's expiry (or the
 private half could be erased while somebody still seals to it), and the serial, which only grows. A
-record is replaced about half-way through its life, so a CPS that is down for hours loses nothing.
+record is replaced about half-way through its life, so a CPS that is down for hours loses nothing;
+and each CPS is asked now and then whether it still has it, since one may keep records in memory.
 Source: RFC 8816 sections 10 and 11.
 """
 
@@ -20,13 +21,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from cryptography import x509
+
 from pbx_stir.directory.holdings import first_number, nameable
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.routes import check_cps
-from pbx_stir.errors import ConfigurationError, PbxStirError
+from pbx_stir.errors import ConfigurationError, Malformed, PbxStirError
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number_set import NumberSet
-from pbx_stir.stir.record import EncryptionKey, Record, sign_record
+from pbx_stir.stir.record import EncryptionKey, Record, parse_record, sign_record
 from pbx_stir.stir.sealing import SUITE
 
 RECORD_LIFETIME_SECONDS: Final = 86_400.0
@@ -35,15 +38,24 @@ MOST_NAMED: Final = 64
 PUT_SECONDS: Final = 10.0
 FIRST_RETRY_SECONDS: Final = 5.0
 LONGEST_RETRY_SECONDS: Final = 900.0
+CHECK_SECONDS: Final = 60.0
+MOST_LOOKED_AT: Final = 32
+
+# where a record is: the CPS, and the number under which it was put
+Spot = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 
 
-class RecordSink(Protocol):
-    """Puts records at a CPS (cps.client.CpsClient)."""
+class RecordPlace(Protocol):
+    """Puts records at a CPS, and gets them (cps.client.CpsClient)."""
 
     async def put_record(self, cps: str, number: str, token: str, give_up_at: float) -> None:
         """Put under ``number``. Raises CpsUnavailable or CpsRefused."""
+        ...
+
+    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        """Get the tokens for ``number``. Raises CpsUnavailable, CpsRefused or MalformedAnswer."""
         ...
 
 
@@ -102,7 +114,7 @@ class Publisher:
         *,
         publications: Sequence[Publication],
         keys: KeyFiles,
-        sink: RecordSink,
+        sink: RecordPlace,
         lifetime_seconds: float = RECORD_LIFETIME_SECONDS,
         epoch: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -119,24 +131,26 @@ class Publisher:
         self._epoch = epoch
         self._monotonic = monotonic
         self._draw = draw
+        self._serials: dict[Spot, tuple[int, x509.Certificate]] = {}
 
-    async def publish(self, only: frozenset[tuple[str, str]] | None = None) -> list[Published]:
+    async def publish(self, only: frozenset[Spot] | None = None) -> list[Published]:
         """Publish the current key everywhere, or at the (CPS, first number) pairs in ``only``.
 
         A key past its lifetime is replaced first. Raises ``ConfigurationError`` where the keys on
         disk cannot be used; a CPS that does not take a record is a result.
         """
         now = self._epoch()
-        key = self._keys.current(now)
+        key = await asyncio.to_thread(self._keys.current, now)
         public = (EncryptionKey(public=key.public, suite=SUITE),)
         results = []
         for publication in self._publications:
             cps = self._wanted(publication, only)
             if not cps:
                 continue
-            serial = self._keys.next_serial(now)
+            serial = await asyncio.to_thread(self._keys.next_serial, now)
             record = self._record(publication, serial, now, public)
-            self._keys.published(key.name, serial, float(record.exp))
+            until = float(record.exp)
+            await asyncio.to_thread(self._keys.published, key.name, serial, until)
             results += await self._put(record, publication.credential, cps)
         return results
 
@@ -147,11 +161,11 @@ class Publisher:
         ``run`` publishes nothing more, in whichever process, until ``KeyFiles.resume``.
         """
         now = self._epoch()
-        self._keys.suspend()
+        await asyncio.to_thread(self._keys.suspend)
         results = []
         last = max((key.published_until for key in self._keys.load()), default=0.0)
         for publication in self._publications:
-            serial = self._keys.next_serial(now)
+            serial = await asyncio.to_thread(self._keys.next_serial, now)
             record = self._record(publication, serial, now, ())
             latest = min(max(record.exp, int(last)), int(now) + int(LONGEST_RECORD_SECONDS))
             tombstone = replace(record, exp=latest)
@@ -161,7 +175,7 @@ class Publisher:
     async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Publish now and ahead of every expiry, for ever; what failed is tried again sooner."""
         retry_seconds = FIRST_RETRY_SECONDS
-        failed: frozenset[tuple[str, str]] = frozenset()
+        failed: frozenset[Spot] = frozenset()
         renew_at = 0.0
         while True:
             everything = self._monotonic() >= renew_at
@@ -170,25 +184,52 @@ class Publisher:
                 # half-way, and never at the same time as others that started together
                 renew_at = self._monotonic() + self._draw(0.4, 0.6) * self._lifetime_seconds
             if not broken:
-                failed = frozenset((each.cps, _place(each.named)) for each in results if each.error)
+                failed = frozenset(
+                    (each.cps, _number(each.named)) for each in results if each.error
+                )
             if failed or broken:
-                wait = self._draw(retry_seconds / 2, retry_seconds)
+                await pause(self._draw(retry_seconds / 2, retry_seconds))
                 retry_seconds = min(2 * retry_seconds, LONGEST_RETRY_SECONDS)
-            else:
-                wait = max(1.0, renew_at - self._monotonic())
-                retry_seconds = FIRST_RETRY_SECONDS
-            await pause(wait)
+                continue
+            retry_seconds = FIRST_RETRY_SECONDS
+            while not failed and self._monotonic() < renew_at:
+                await pause(self._draw(CHECK_SECONDS / 2, CHECK_SECONDS))
+                failed = await self.lost()
 
-    async def _attempt(
-        self, only: frozenset[tuple[str, str]] | None
-    ) -> tuple[list[Published], bool]:
+    async def lost(self) -> frozenset[Spot]:
+        """The spots that do not have our record any more, as far as their CPSs answer.
+
+        A later one of the same certificate will do: another process of ours may have put it.
+        """
+        spots = list(self._serials) if not self._keys.suspended() else []
+        have = await asyncio.gather(*(self._has(*spot) for spot in spots))
+        return frozenset(spot for spot, has in zip(spots, have, strict=True) if not has)
+
+    async def _has(self, cps: str, number: str) -> bool:
+        serial, certificate = self._serials[cps, number]
+        try:
+            give_up_at = self._monotonic() + PUT_SECONDS
+            tokens = await self._sink.get_records(cps, number, give_up_at)
+        except PbxStirError:
+            return True
+        for token in tokens[:MOST_LOOKED_AT]:
+            try:
+                signed = parse_record(token)
+            except Malformed:
+                continue
+            if signed.chain[0] == certificate and signed.record.serial >= serial:
+                return True
+        _log.warning("%s has lost our keys", cps)
+        return False
+
+    async def _attempt(self, only: frozenset[Spot] | None) -> tuple[list[Published], bool]:
         """Publish and clean up, once; whether our own files made it impossible."""
         try:
             if self._keys.suspended():
                 _log.warning("our keys were revoked: none is published before keys rotate")
                 return [], False
             results = await self.publish(only)
-            for name in self._keys.erase_expired(self._epoch()):
+            for name in await asyncio.to_thread(self._keys.erase_expired, self._epoch()):
                 _log.info("encryption key %s erased: no record names it any more", name)
         except PbxStirError as error:
             _log.error("our keys cannot be published: %s", error)
@@ -200,13 +241,11 @@ class Publisher:
                 _log.info("%s took our keys, serial %d", result.cps, result.serial)
         return results, False
 
-    def _wanted(
-        self, publication: Publication, only: frozenset[tuple[str, str]] | None
-    ) -> tuple[str, ...]:
+    def _wanted(self, publication: Publication, only: frozenset[Spot] | None) -> tuple[str, ...]:
         if only is None:
             return publication.cps
-        place = _place(publication.named)
-        return tuple(cps for cps in publication.cps if (cps, place) in only)
+        number = _number(publication.named)
+        return tuple(cps for cps in publication.cps if (cps, number) in only)
 
     def _record(
         self, publication: Publication, serial: int, now: float, keys: tuple[EncryptionKey, ...]
@@ -228,13 +267,14 @@ class Publisher:
             why = f"the credential of {credential.signer!r} has expired"
             return [Published(one, record.numbers, record.serial, why) for one in cps]
         token = sign_record(record, credential)
-        place = _place(record.numbers)
+        number = _number(record.numbers)
         give_up_at = self._monotonic() + PUT_SECONDS
 
         async def put(one: str) -> Published:
             error = ""
             try:
-                await self._sink.put_record(one, place, token, give_up_at)
+                await self._sink.put_record(one, number, token, give_up_at)
+                self._serials[one, number] = record.serial, credential.certificate
             except PbxStirError as refusal:
                 error = str(refusal)
             return Published(one, record.numbers, record.serial, error)
@@ -242,6 +282,6 @@ class Publisher:
         return list(await asyncio.gather(*(put(one) for one in cps)))
 
 
-def _place(named: Sequence[str]) -> str:
+def _number(named: Sequence[str]) -> str:
     """The number under which a record is put."""
     return first_number(named[0])
