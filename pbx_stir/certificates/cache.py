@@ -31,6 +31,7 @@ from pbx_stir.errors import (
     UrlRefused,
 )
 from pbx_stir.stir.certificate import parse_pem_chain
+from pbx_stir.stir.x5u import CheckedUrl
 
 SHORTEST_SECONDS: Final = 60.0
 LONGEST_SECONDS: Final = 86_400.0
@@ -47,8 +48,8 @@ Value = TypeVar("Value")
 class Fetcher(Protocol):
     """Fetches under the egress rule (certificates.fetch.X5uFetcher)."""
 
-    def check(self, url: str) -> object:
-        """Refuse by the text of the URL alone. Raises ``UrlRefused``."""
+    def check(self, url: str) -> CheckedUrl:
+        """Normalise, or refuse by the text of the URL alone. Raises ``UrlRefused``."""
         ...
 
     async def fetch(self, url: str) -> Fetched:
@@ -84,8 +85,12 @@ class CertificateCache:
 
     def cached(self, x5u: str) -> bool:
         """Whether ``chain`` would answer at once, with a chain or with a failure it remembers."""
+        try:
+            url = self._fetcher.check(x5u).url
+        except UrlRefused:
+            return True
         now = self._clock()
-        return self._find(x5u, now) is not None or self._failed(x5u, now) is not None
+        return self._find(url, now) is not None or self._failed(url, now) is not None
 
     async def chain(self, x5u: str, give_up_at: float) -> Chain:
         """Give the certificates that ``x5u`` names, as served; the path through them is not judged.
@@ -93,59 +98,59 @@ class CertificateCache:
         Raises ``UrlRefused``, ``CertificateUnavailable`` (also at ``give_up_at``; the fetch goes on
         for the next call) and ``MalformedCertificate``.
         """
-        self._fetcher.check(x5u)
+        url = self._fetcher.check(x5u).url
         now = self._clock()
-        kept = self._find(x5u, now)
-        failure = self._failed(x5u, now)
+        kept = self._find(url, now)
+        failure = self._failed(url, now)
         if kept is not None:
             if now >= kept.fresh_until and failure is None:
-                self._flights.launch(x5u, lambda: self._fill(x5u))
+                self._flights.launch(url, lambda: self._fill(url))
             return kept.chain
         if failure is not None:
             raise failure.kind(failure.message, hint=failure.hint)
         try:
-            return await self._flights.join(x5u, lambda: self._fill(x5u), give_up_at)
+            return await self._flights.join(url, lambda: self._fill(url), give_up_at)
         except CertificateUnavailable:
             raise
         except Unavailable as error:
-            raise CertificateUnavailable(f"cannot get {x5u}: {error}") from error
+            raise CertificateUnavailable(f"cannot get {url}: {error}") from error
 
     async def close(self) -> None:
         """Break off the fetches under way; the fetcher is its maker's to close."""
         await self._flights.close()
 
-    async def _fill(self, x5u: str) -> Chain:
+    async def _fill(self, url: str) -> Chain:
         """Fetch, parse and remember, or remember why not."""
         try:
-            fetched = await self._fetcher.fetch(x5u)
+            fetched = await self._fetcher.fetch(url)
             chain = parse_pem_chain(fetched.body)
         except (UrlRefused, CertificateUnavailable, MalformedCertificate) as error:
             until = self._clock() + FAILURE_SECONDS
             failure = _Failure(type(error), error.message, error.hint, until)
-            _put(self._failures, x5u, failure, MOST_FAILURES)
+            _put(self._failures, url, failure, MOST_FAILURES)
             raise
         now = self._clock()
         seconds = DEFAULT_SECONDS if fetched.max_age_seconds is None else fetched.max_age_seconds
         fresh_until = now + min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
-        _put(self._kept, x5u, _Kept(chain, fresh_until, fresh_until + STALE_SECONDS), MOST_CHAINS)
-        self._failures.pop(x5u, None)
+        _put(self._kept, url, _Kept(chain, fresh_until, fresh_until + STALE_SECONDS), MOST_CHAINS)
+        self._failures.pop(url, None)
         return chain
 
-    def _find(self, x5u: str, now: float) -> _Kept | None:
-        kept = self._kept.get(x5u)
+    def _find(self, url: str, now: float) -> _Kept | None:
+        kept = self._kept.get(url)
         if kept is None:
             return None
         if now >= kept.usable_until:
-            del self._kept[x5u]
+            del self._kept[url]
             return None
-        self._kept.move_to_end(x5u)
+        self._kept.move_to_end(url)
         return kept
 
-    def _failed(self, x5u: str, now: float) -> _Failure | None:
-        failure = self._failures.get(x5u)
+    def _failed(self, url: str, now: float) -> _Failure | None:
+        failure = self._failures.get(url)
         if failure is None or now < failure.until:
             return failure
-        del self._failures[x5u]
+        del self._failures[url]
         return None
 
 

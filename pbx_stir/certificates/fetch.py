@@ -24,6 +24,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from pbx_stir.certificates.single_flight import SingleFlight
 from pbx_stir.errors import CertificateUnavailable, Unavailable, UrlRefused
@@ -106,7 +107,7 @@ class X5uFetcher:
         checked = self.check(url)
         give_up_at = time.monotonic() + self._seconds
         try:
-            return await self._flights.join(url, lambda: self._fetch(checked), give_up_at)
+            return await self._flights.join(checked.url, lambda: self._fetch(checked), give_up_at)
         except CertificateUnavailable:
             raise
         except Unavailable as error:
@@ -139,7 +140,7 @@ class X5uFetcher:
     async def _get(self, checked: CheckedUrl) -> Fetched:
         tls = self._origin_tls.get((checked.host, checked.port), True)
         async with self._session(checked).get(
-            checked.url, headers=_HEADERS, allow_redirects=False, ssl=tls
+            URL(checked.url, encoded=True), headers=_HEADERS, allow_redirects=False, ssl=tls
         ) as response:
             if response.status != 200:
                 raise CertificateUnavailable(f"{checked.url} answered {response.status}")

@@ -27,6 +27,7 @@ from pbx_stir.errors import (
 )
 from pbx_stir.stir.certificate import Anchors, find_path
 from pbx_stir.stir.tnauthlist import TnAuthList
+from pbx_stir.stir.x5u import CheckedUrl, EgressRule, check_url
 
 NOW = 1_750_000_000.0
 URL = "https://cert.example.com/alice.pem"
@@ -61,10 +62,11 @@ class Server:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    def check(self, url: str) -> None:
+    def check(self, url: str) -> CheckedUrl:
         """Refuse the URLs in ``refused``."""
         if url in self.refused:
             raise UrlRefused("not this one")
+        return check_url(url, EgressRule())
 
     async def fetch(self, url: str) -> Fetched:
         """Answer once the gate is open."""
@@ -223,7 +225,17 @@ async def test_a_refused_url_is_refused_before_anything_else(clock: Clock) -> No
     server.refused.add(URL)
     with pytest.raises(UrlRefused):
         await cache.chain(URL, clock.now + 1)
+    assert cache.cached(URL)
     assert len(server.asked) == 1
+
+
+async def test_two_spellings_of_a_url_are_one(clock: Clock) -> None:
+    """Capitals in the host and the default port make no second fetch."""
+    server = Server()
+    cache = CertificateCache(server, clock=clock)
+    await cache.chain(URL, clock.now + 1)
+    await cache.chain("HTTPS://CERT.Example.com:443/alice.pem", clock.now + 1)
+    assert server.asked == [URL]
 
 
 async def test_the_least_used_goes_first(clock: Clock) -> None:
