@@ -190,13 +190,14 @@ class Instance:
             # Not in the instance's directory: a Unix socket's path has at most 107 octets.
             self._run = Path(tempfile.mkdtemp(prefix="ast-"))
         self._write()
-        self._process = subprocess.Popen(
-            [*self.software.command, "-f", "-C", str(self._conf)],
-            stdin=subprocess.DEVNULL,
-            stdout=(self.directory / "log/stdout").open("ab"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with (self.directory / "log/stdout").open("ab") as said:
+            self._process = subprocess.Popen(
+                [*self.software.command, "-f", "-C", str(self._conf)],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def wait_ready(self, timeout_seconds: float = 60) -> None:
         """Return once all modules are loaded and AMI listens.
