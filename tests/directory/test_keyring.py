@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -197,3 +198,30 @@ async def test_the_memory_is_bounded(
     assert opened == blobs
     await keyring.open_sealed(NUMBER, blobs[:1], LATER)
     assert opened == [*blobs, blobs[0]]
+
+
+async def test_a_call_does_not_wait_for_busy_threads(
+    files: KeyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the work has not begun by the deadline, all is unread."""
+    keyring = Keyring(files)
+    free = threading.Event()
+    monkeypatch.setattr(Keyring, "_open_all", lambda *_: free.wait(10))
+    found = await keyring.open_sealed(NUMBER, [b"x"] * 3, time.monotonic())
+    free.set()
+    assert found == OpenedSet(unread=3)
+    keyring.close()
+
+
+async def test_a_mistake_of_ours_is_no_exception_of_the_call(
+    files: KeyFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What fails in the thread is logged by its kind, and the blobs are unread."""
+
+    def fail(*_: object) -> OpenedSet:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(Keyring, "_open_all", fail)
+    assert await Keyring(files).open_sealed(NUMBER, [b"x"], LATER) == OpenedSet(unread=1)
+    assert "KeyError" in caplog.text
+    assert "secret" not in caplog.text
