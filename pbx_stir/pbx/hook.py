@@ -90,9 +90,7 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         orig=_decoded(fields, "From", 160),
         restricted=_matched(fields, "Pres", _PRESENTATION).startswith("prohib"),
         dest=_decoded(fields, "To", 160),
-        originator=originators(
-            _decoded(fields, "Originator", 160), _decoded(fields, "Account", 80)
-        ),
+        originator=_originator(fields),
         came_in=came_in,
         unique_id=_matched(fields, "Uniqueid", _UNIQUE_ID),
         linked_id=_matched(fields, "Linkedid", _UNIQUE_ID),
@@ -127,17 +125,20 @@ def parse_ended(fields: Fields) -> Ended:
     return Ended(_matched(fields, "Uniqueid", _UNIQUE_ID), answered == "yes")
 
 
-def originators(placed_by: str, account: str) -> tuple[str, ...]:
-    """Who placed the call, most specific first, from a channel or endpoint name and an account.
+def originators(named: str, channels: Sequence[str], accounts: Sequence[str]) -> tuple[str, ...]:
+    """Who placed the call, most specific first: endpoint, then account.
 
-    ``PJSIP/alice-0000001f`` is alice; a Local channel is nobody's.
+    ``named`` is the name that the dialplan gave, if it did. Else the first of ``channels`` that is
+    not a Local one tells: ``PJSIP/alice-0000001f`` is alice. Of ``accounts`` the first counts.
     """
-    found = _CHANNEL.fullmatch(placed_by)
-    endpoint = found[2] if found else placed_by
-    if found and found[1].lower() == "local":
-        endpoint = ""
-    names = [name for name in (endpoint, account) if name]
-    return tuple(dict.fromkeys(names))
+    endpoint = named
+    for channel in channels:
+        found = _CHANNEL.fullmatch(channel)
+        if endpoint or not found or found[1].lower() == "local":
+            continue
+        endpoint = found[2]
+    account = next((name for name in accounts if name), "")
+    return tuple(dict.fromkeys(name for name in (endpoint, account) if name))
 
 
 def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -198,6 +199,12 @@ def _decoded(fields: Fields, name: str, max_octets: int) -> str:
         raise MalformedAnnouncement(f"{name} has more than {max_octets} octets")
     text = octets.decode("utf-8", "replace")
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _originator(fields: Fields) -> tuple[str, ...]:
+    channels = [_decoded(fields, name, 160) for name in ("Placed", "First")]
+    accounts = [_decoded(fields, name, 80) for name in ("Account", "FirstAccount")]
+    return originators(_decoded(fields, "Originator", 160), channels, accounts)
 
 
 def _identities(fields: Fields) -> tuple[str, ...]:
