@@ -77,7 +77,11 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     )
     daemon.closes.append(client.close)
     resolver = Resolver(
-        routes=configured.routes(loaded), records=client, anchors=anchors.current, spc_policy=spc
+        routes=configured.routes(loaded),
+        records=client,
+        anchors=anchors.current,
+        spc_policy=spc,
+        allow_plain=values.outgoing.plain_loopback,
     )
     daemon.closes.append(resolver.close)
     daemon.tasks.append(resolver.run)

@@ -7,7 +7,7 @@ import time
 import uuid
 
 from pbx_stir.cli.files import octets_of
-from pbx_stir.errors import ConfigurationError, MalformedNumber, UsageError
+from pbx_stir.errors import ConfigurationError, Malformed, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             origid=(args.origid or fresh) if args.attest else "",
             jti="" if args.attest else fresh,
         )
-    except (ValueError, MalformedNumber) as error:
+    except Malformed as error:
         raise UsageError(str(error)) from error
     print(token.token if args.passport else passport.identity_header(token))
     return 0

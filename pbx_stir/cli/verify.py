@@ -92,12 +92,16 @@ def _numbers(args: argparse.Namespace) -> Numbers:
     from pbx_stir.cli.numbers import rules
     from pbx_stir.services.judgement import Numbers
     from pbx_stir.stir import number
+    from pbx_stir.stir.sip_uri import sip_uri
 
     by = rules(args.country_code)
     try:
         calling = number.candidates(args.orig, by)
     except MalformedNumber as error:
         raise UsageError(f"--orig: {error}") from error
+    uri = sip_uri(args.dest)
+    if uri:
+        return Numbers(calling, (), uri)
     try:
         return Numbers(calling, number.candidates(args.dest, by))
     except MalformedNumber as error:

@@ -63,8 +63,7 @@ class Verdict:
             verstat.value,
             reason.value,
             "",
-            numbers.calling[0],
-            numbers.called[0],
+            *numbers.shown,
             "",
             shown,
         )

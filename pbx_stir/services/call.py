@@ -122,11 +122,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why one PASSporT, or one source of them, did not do: where it stood, and a sentence on it."""
+    """Why one PASSporT, or one source of them, did not do: where it stood, and a sentence on it.
+
+    ``conclusive`` is False where the reason alone would say more than was shown.
+    """
 
     step: str
     reason: Reason
     detail: str = ""
+    conclusive: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ from pbx_stir.errors import (
 from pbx_stir.services.call import Reason, Rejection
 from pbx_stir.stir import certificate, passport
 from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy
+from pbx_stir.stir.number import MAX_DIGITS
+from pbx_stir.stir.sip_uri import sip_uri
 
 SUPPORTED_PPT: Final = frozenset({"", "shaken"})
 
@@ -63,10 +65,21 @@ _STEPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The canonical numbers of a call: what its caller ID and its called number may mean."""
+    """The canonical numbers of a call: what its caller ID and its called number may mean.
+
+    ``called_uri`` is what was called where that is a URI without a number; ``called`` is then
+    empty. ``max_digits`` is the length of the longest number that the trunk knows.
+    """
 
     calling: tuple[str, ...]
     called: tuple[str, ...]
+    called_uri: str = ""
+    max_digits: int = MAX_DIGITS
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The one calling and called number that people and PBXs are shown."""
+        return self.calling[0], self.called[0] if self.called else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +145,7 @@ class Judge:
         rejection = (
             _check_ppt(token)
             or _check_orig(token, numbers.calling)
-            or _check_dest(token, numbers.called)
+            or _check_dest(token, numbers)
             or _check_iat(token, now)
         )
         if rejection is not None:
@@ -141,7 +154,8 @@ class Judge:
         try:
             path = await self._path(candidate, now, give_up_at)
             # 4: "(...) authority for the calling number"
-            if not path.covers(token.orig, self._policy.spc):
+            step = "coverage"
+            if not self._covers(token, path):
                 return self._not_covered(token, path)
             step = "constraints"
             path.check_claims(token.claims)
@@ -163,20 +177,24 @@ class Judge:
             chain = await self._certificates.chain(candidate.passport.x5u, give_up_at)
         return certificate.find_path(chain, self._policy.anchors(), now)
 
+    def _covers(self, token: passport.Passport, path: Path) -> bool:
+        # what an SPC vouches for is the provider's attestation: a PASSporT without one needs a
+        # certificate for the number itself, or the table that says whose it is
+        if token.ppt == "shaken":
+            return path.covers(token.orig, self._policy.spc)
+        return path.authorises(token.orig, token.orig, self._policy.spc)
+
     def _not_covered(self, token: passport.Passport, path: Path) -> Rejection:
-        # an SPC that policy refuses says nothing of the number: only a list of numbers does
-        reason = (
-            Reason.NUMBER_NOT_COVERED
-            if path.tn_auth_list.has_numbers
-            else Reason.CERTIFICATE_UNTRUSTED
-        )
-        return Rejection("coverage", reason, f"{token.orig} is not of {path.signer}")
+        detail = f"{token.orig} is not of {path.signer}"
+        # only a list of numbers shows that somebody signed what he must not
+        speaks = path.tn_auth_list.has_numbers
+        return Rejection("coverage", Reason.NUMBER_NOT_COVERED, detail, conclusive=speaks)
 
     def _judged(self, token: passport.Passport, path: Path, numbers: Numbers) -> Judged:
         reason = Reason.VERIFIED
         if token.ppt == "shaken" and token.attest not in self._policy.passed_attest:
             reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(token.attest, Reason.VERIFIED)
-        dest = next((one for one in numbers.called if one in token.dest), numbers.called[0])
+        dest = next((one for one in numbers.called if one in token.dest), "")
         return Judged(reason, token.attest, token.orig, dest, path.signer)
 
 
@@ -193,8 +211,10 @@ def _check_orig(token: passport.Passport, calling: Sequence[str]) -> Rejection |
     return Rejection("orig", Reason.ORIG_MISMATCH, f"signed for {token.orig or token.orig_uri}")
 
 
-def _check_dest(token: passport.Passport, called: Sequence[str]) -> Rejection | None:
-    if any(one in token.dest for one in called):
+def _check_dest(token: passport.Passport, numbers: Numbers) -> Rejection | None:
+    if any(one in token.dest for one in numbers.called):
+        return None
+    if numbers.called_uri and numbers.called_uri in map(sip_uri, token.dest_uri):
         return None
     signed = ", ".join([*token.dest, *token.dest_uri][:4])
     return Rejection("dest", Reason.DEST_MISMATCH, f"signed to {signed}")
@@ -227,7 +247,7 @@ _FAILURES: Final = frozenset(
 
 def is_failure(rejection: Rejection) -> bool:
     """Whether a rejected PASSporT shows that somebody signed what they must not."""
-    return rejection.reason in _FAILURES
+    return rejection.conclusive and rejection.reason in _FAILURES
 
 
 def furthest(rejections: Sequence[Rejection]) -> Rejection | None:

@@ -31,6 +31,7 @@ from pbx_stir.services.trunk import Callers
 from pbx_stir.services.used import Claim, SingleUse, Use
 from pbx_stir.stir import number, passport
 from pbx_stir.stir.sealing import Opened
+from pbx_stir.stir.sip_uri import sip_uri
 
 MOST_JUDGED: Final = 64
 MOST_IDENTITIES: Final = 8
@@ -121,15 +122,18 @@ class VerificationService:
             raise _Ended(_none(Reason.DISABLED, detail=f"no trunk {call.trunk!r} is configured"))
         if number.is_anonymous(call.orig):
             raise _Ended(_none(Reason.ANONYMOUS_CALLER))
+        called: tuple[str, ...] = ()
+        uri = sip_uri(call.dest)
         try:
-            called = number.called(call.dest, trunk.rules, trunk.aliases)
+            if not uri:
+                called = number.called(call.dest, trunk.rules, trunk.aliases)
         except MalformedNumber as error:
             raise _Ended(_none(Reason.DEST_MISMATCH, detail=str(error))) from error
         try:
             calling = number.candidates(call.orig, trunk.rules)
         except MalformedNumber as error:
             raise _Ended(_none(Reason.ORIG_MISMATCH, detail=str(error))) from error
-        return Numbers(calling, called)
+        return Numbers(calling, called, uri, trunk.rules.max_digits)
 
 
 class _Search:
@@ -157,7 +161,7 @@ class _Search:
         self._asked = self._unanswered = 0
         self._judged = 0
         self._seen: set[str] = set()
-        orig, dest = numbers.calling[0], numbers.called[0]
+        orig, dest = numbers.shown
         self._claim = Claim(
             call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
         )
@@ -166,7 +170,7 @@ class _Search:
         """RFC 8224: several headers may stand side by side."""
         for value in self._call.identity[:MOST_IDENTITIES]:
             try:
-                token = passport.parse_identity(value)
+                token = passport.parse_identity(value, max_digits=self._numbers.max_digits)
             except Malformed as error:
                 self._rejections.append(Rejection("identity", Reason.MALFORMED, str(error)))
                 continue
@@ -205,7 +209,7 @@ class _Search:
                 continue
             self._seen.add(opened.passport)
             try:
-                token = passport.parse(opened.passport)
+                token = passport.parse(opened.passport, max_digits=self._numbers.max_digits)
             except Malformed as error:
                 self._rejections.append(Rejection("parse", Reason.MALFORMED, str(error)))
                 continue
@@ -309,8 +313,8 @@ def _none(
     return Outcome(
         reason,
         verstat=Verstat.NONE,
-        orig=numbers.calling[0] if numbers else "",
-        dest=numbers.called[0] if numbers else "",
+        orig=numbers.shown[0] if numbers else "",
+        dest=numbers.shown[1] if numbers else "",
         rejections=rejections,
         detail=detail,
     )

@@ -180,9 +180,7 @@ async def test_a_fixed_presentation_is_what_is_signed() -> None:
         ({CPS, "https://b.example"}, Status.ERROR, Reason.CPS_UNAVAILABLE),
     ],
 )
-async def test_one_cps_of_several_is_enough(
-    down: set[str], status: Status, reason: Reason
-) -> None:
+async def test_one_cps_of_several_is_enough(down: set[str], status: Status, reason: Reason) -> None:
     """Stored where at least one CPS took every copy; each failure is kept."""
     office = Office()
     office.directory.cps = (CPS, "https://b.example")

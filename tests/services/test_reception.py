@@ -163,7 +163,9 @@ async def test_monitor_changes_nothing_on_the_channel() -> None:
     assert desk.pbx.answers == []
     assert desk.log.records[0].outcome.verstat is Verstat.PASSED
     # its PASSporT is used up all the same
-    assert (await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)).use is Use.TAKEN
+    assert (
+        await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)
+    ).use is Use.TAKEN
 
 
 async def test_a_call_that_is_gone_gives_its_passport_back() -> None:
@@ -174,7 +176,9 @@ async def test_a_call_that_is_gone_gives_its_passport_back() -> None:
     await desk.used.reserve("k", claim(one), NOW + 60, NOW)
     await desk.reception.receive(one, desk.pbx)
     assert not desk.log.records[0].released
-    assert (await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)).use is Use.FRESH
+    assert (
+        await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)
+    ).use is Use.FRESH
 
 
 async def test_an_unknown_release_counts_as_used() -> None:
@@ -184,7 +188,9 @@ async def test_an_unknown_release_counts_as_used() -> None:
     desk.pbx.fails = True
     await desk.used.reserve("k", claim(one), NOW + 60, NOW)
     await desk.reception.receive(one, desk.pbx)
-    assert (await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)).use is Use.TAKEN
+    assert (
+        await desk.used.reserve("k", claim(call(linked_id="2")), NOW + 60, NOW)
+    ).use is Use.TAKEN
     assert len(desk.log.records) == 1
 
 

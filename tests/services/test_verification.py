@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pbx_stir.certificates import issuing
 from pbx_stir.services.call import Call, Outcome, Reason, Verstat
 from pbx_stir.stir import passport, sealing
-from pbx_stir.stir.certificate import parse_chain
+from pbx_stir.stir.certificate import SpcPolicy, parse_chain
 from pbx_stir.stir.tnauthlist import TnAuthList
 from tests.services.world import (
     ALICE,
@@ -212,6 +212,31 @@ async def test_attestation_decides_what_shaken_is_worth() -> None:
         assert (outcome.verstat, outcome.reason, outcome.attest) == (verstat, reason, attest)
 
 
+async def test_an_spc_vouches_for_an_attestation_not_for_a_number() -> None:
+    """Without attestation a provider's code is not enough, unless the table says whose it is."""
+    company = credential_for(TnAuthList(spcs=("1234",)))
+    for table, verstat, reason in (
+        ({}, Verstat.NONE, Reason.NUMBER_NOT_COVERED),
+        ({"1212": frozenset({"1234"})}, Verstat.PASSED, Reason.VERIFIED),
+        ({"1212": frozenset({"9999"})}, Verstat.NONE, Reason.NUMBER_NOT_COVERED),
+    ):
+        world = World(spc=SpcPolicy(table=table))
+        world.certificates.chains[X5U] = parse_chain(company.chain)
+        header = passport.identity_header(world.token(company))
+        outcome = await verify(world, call(identity=(header,)))
+        assert (outcome.verstat, outcome.reason) == (verstat, reason)
+
+
+async def test_a_refused_spc_says_nothing_against_the_call() -> None:
+    """spc = "refuse" leaves a shaken Identity header without weight, for and against."""
+    company = credential_for(TnAuthList(spcs=("1234",)))
+    world = World(spc=SpcPolicy(accept=False))
+    world.certificates.chains[X5U] = parse_chain(company.chain)
+    token = world.token(company, attest="A", origid="o", jti="")
+    outcome = await verify(world, call(identity=(passport.identity_header(token),)))
+    assert (outcome.verstat, outcome.reason) == (Verstat.NONE, Reason.NUMBER_NOT_COVERED)
+
+
 async def test_a_lower_attestation_passes_where_it_is_said_to() -> None:
     """passed_attest = ["A", "B"] lets B pass."""
     company = credential_for(TnAuthList(spcs=("1234",)))
@@ -347,6 +372,26 @@ async def test_did_aliases_lead_to_the_called_number() -> None:
     world.service.callers = Callers({"carrier": trunk})
     world.put(world.token())
     assert (await verify(world, call(dest="4210"))).verstat is Verstat.PASSED
+
+
+async def test_a_called_person_is_compared_as_uri() -> None:
+    """A call to a SIP URI without a number passes by dest.uri, on an Identity header of its own."""
+    from pbx_stir.stir import jws
+
+    world = World()
+    world.certificates.chains[X5U] = parse_chain(world.company.chain)
+    claims = {
+        "orig": {"tn": ALICE},
+        "dest": {"uri": ["sip:bob@example.com"]},
+        "iat": int(NOW),
+    }
+    header = {"alg": "ES256", "typ": "passport", "x5u": X5U}
+    token = jws.sign(header, claims, world.company.key)
+    value = f"{token};info=<{X5U}>"
+    passed = await verify(world, call(dest="sip:bob@Example.com;user=ip", identity=(value,)))
+    assert passed.verstat is Verstat.PASSED
+    other = await verify(world, call(dest="sip:eve@example.com", identity=(value,)))
+    assert other.reason is Reason.DEST_MISMATCH
 
 
 def test_the_root_is_a_certificate() -> None:

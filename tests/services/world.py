@@ -21,7 +21,7 @@ from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.services.used import UsedPassports
 from pbx_stir.services.verification import OpenedSet, VerificationService
 from pbx_stir.stir import credential, passport, sealing
-from pbx_stir.stir.certificate import Anchors
+from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberRules, NumberSet
 from pbx_stir.stir.tnauthlist import TnAuthList
@@ -160,7 +160,12 @@ class FakeCertificates:
 class World:
     """Bob's verification service, and what stands around it."""
 
-    def __init__(self, *, passed_attest: frozenset[str] = frozenset({"A"})) -> None:
+    def __init__(
+        self,
+        *,
+        passed_attest: frozenset[str] = frozenset({"A"}),
+        spc: SpcPolicy | None = None,
+    ) -> None:
         self.key = sealing.new_private_key()
         self.public = sealing.public_octets(self.key)
         self.placement = FakePlacement()
@@ -170,7 +175,9 @@ class World:
         self.monotonic = 0.0
         self.anchors = Anchors.of([ROOT])
         self.company = credential_for()
-        policy = VerificationPolicy(lambda: self.anchors, passed_attest=passed_attest)
+        policy = VerificationPolicy(
+            lambda: self.anchors, spc or SpcPolicy(), passed_attest=passed_attest
+        )
         self.service = VerificationService(
             callers=CALLERS,
             own_cps=self.directory,

@@ -1,0 +1,193 @@
+"""Checks of the configuration and of the files that it names. Nothing is connected to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from pbx_stir import configured
+from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir.config import Loaded
+from pbx_stir.directory.holdings import nameable
+from pbx_stir.directory.key_files import KeyFiles
+from pbx_stir.errors import ConfigurationError, PbxStirError
+from pbx_stir.stir import certificate
+from pbx_stir.stir.credential import Credential
+from pbx_stir.stir.number import NumberSet
+
+_DAY = 86_400.0
+_CREDENTIAL_CODES = (
+    ("not that of the certificate", "key-mismatch"),
+    ("is open to everyone", "key-readable-by-all"),
+    ("cannot read", "file-unreadable"),
+)
+
+
+def check_files(loaded: Loaded, now: float) -> Iterator[Finding]:
+    """Give what is wrong with the configuration's files at ``now`` (epoch seconds)."""
+    yield from _parts(loaded)
+    credentials, found = _credentials(loaded)
+    yield from found
+    for index, one in enumerate(credentials):
+        yield from _expiry(loaded, f"credential[{index}]", one, now)
+        yield from _trusted(loaded, f"credential[{index}]", one, now)
+    yield from _coverage(loaded, credentials)
+    yield from _state(loaded)
+    yield from _choices(loaded)
+
+
+def _parts(loaded: Loaded) -> Iterator[Finding]:
+    """Each part that is made of one section alone."""
+    parts: tuple[tuple[str, Callable[[Loaded], object]], ...] = (
+        ("trunk", configured.callers),
+        ("route", configured.routes),
+        ("numbers", configured.never_signed),
+    )
+    for name, make in parts:
+        try:
+            make(loaded)
+        except ConfigurationError as wrong:
+            yield error(f"{name}-wrong", wrong.message, str(loaded.path), wrong.hint)
+    trust = loaded.values.verification.trust
+    if not trust:
+        yield error(
+            "no-anchors",
+            "no trust anchor is configured: no call can be verified",
+            f"{loaded.path}: verification.trust",
+            "name the PEM files of the authorities you trust",
+        )
+        return
+    try:
+        configured.anchors(loaded, "verification.trust", trust)
+    except ConfigurationError as wrong:
+        yield error("anchors-wrong", wrong.message, str(loaded.path), wrong.hint)
+
+
+def _credentials(loaded: Loaded) -> tuple[tuple[Credential, ...], list[Finding]]:
+    if not loaded.values.credential:
+        where = f"{loaded.path}: credential"
+        hint = "without one, calls are verified but none is signed"
+        return (), [note("no-credential", "no credential is configured", where, hint)]
+    try:
+        return configured.credentials(loaded), []
+    except ConfigurationError as wrong:
+        code = next((code for part, code in _CREDENTIAL_CODES if part in wrong.message), "")
+        code = code or "credential-wrong"
+        return (), [error(code, wrong.message, str(loaded.path), wrong.hint)]
+
+
+def _expiry(loaded: Loaded, key: str, one: Credential, now: float) -> Iterator[Finding]:
+    where = f"{loaded.path}: {key}"
+    days = (one.not_after - now) / _DAY
+    if now < one.not_before:
+        yield error(
+            "certificate-not-yet-valid",
+            f"the certificate of {one.signer!r} begins in {(one.not_before - now) / _DAY:.1f} days",
+            where,
+            "compare this machine's clock with the certificate",
+        )
+    elif days < 0:
+        yield error(
+            "certificate-expired",
+            f"the certificate of {one.signer!r} ended {-days:.1f} days ago: calls go out unsigned",
+            where,
+            "renew it",
+        )
+    elif days < 30:
+        make = error if days < 1 else warning
+        yield make(
+            "certificate-expires",
+            f"the certificate of {one.signer!r} ends in {days:.1f} days",
+            where,
+            "renew it before",
+        )
+
+
+def _trusted(loaded: Loaded, key: str, one: Credential, now: float) -> Iterator[Finding]:
+    """Whether we would verify our own calls: the usual way to find a chain that is not whole."""
+    try:
+        trust = loaded.values.verification.trust
+        anchors = configured.anchors(loaded, "verification.trust", trust).current()
+        chain = certificate.parse_chain(one.chain)
+        certificate.find_path(chain, anchors, now)
+    except PbxStirError as wrong:
+        yield warning(
+            "certificate-untrusted-here",
+            f"our own anchors do not vouch for {one.signer!r}: {wrong.message}",
+            f"{loaded.path}: {key}",
+            "put the issuing authority's certificate behind ours in the certificate file, "
+            "or its root among the anchors",
+        )
+
+
+def _coverage(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[Finding]:
+    """Whether each trunk's numbers are ones that we can sign for."""
+    if not credentials:
+        return
+    for index, section in enumerate(loaded.values.trunk):
+        where = f"{loaded.path}: trunk[{index}] {section.name}"
+        if not section.numbers:
+            yield warning(
+                "trunk-without-numbers",
+                "no call can be signed on this trunk",
+                where,
+                'numbers = ["+12125551200-+12125551299"]',
+            )
+            continue
+        try:
+            numbers = NumberSet.parse(section.numbers, max_digits=section.max_digits)
+        except PbxStirError:
+            continue
+        signed = [name for one in credentials for name in nameable(numbers, one.tn_auth_list)]
+        if not signed:
+            yield error(
+                "numbers-not-covered",
+                f"no certificate covers any of {', '.join(section.numbers)[:120]}",
+                where,
+                "compare the numbers with those of the certificate",
+            )
+
+
+def _state(loaded: Loaded) -> Iterator[Finding]:
+    try:
+        state = configured.state_dir(loaded)
+        keys = KeyFiles(state / "keys").load()
+    except PbxStirError as wrong:
+        yield error("state-dir", str(wrong), f"{loaded.path}: state_dir")
+        return
+    if not keys and loaded.values.publish.numbers:
+        yield note(
+            "no-encryption-key",
+            "no encryption key yet: it is made when the service starts",
+            str(state / "keys"),
+        )
+
+
+def _choices(loaded: Loaded) -> Iterator[Finding]:
+    """Settings that work, and that an administrator may not have meant."""
+    values = loaded.values
+    if not values.publish.numbers or not values.publish.cps:
+        yield warning(
+            "not-published",
+            "no keys are published: nobody can store a PASSporT for our numbers",
+            f"{loaded.path}: publish",
+            'numbers = ["+1…"] and cps = ["https://…"]',
+        )
+    if not values.route:
+        yield warning(
+            "no-route",
+            "no route to any CPS: no call can be signed",
+            f"{loaded.path}: route",
+            "one [[route]] a prefix, with the CPSs of its numbers",
+        )
+    if not values.verification.x5u_hosts and not values.verification.x5u_allow:
+        yield note(
+            "x5u-not-fetched",
+            "certificates are not fetched: an Identity header in a call, or a PASSporT without "
+            "its certificates inside, cannot be verified",
+            f"{loaded.path}: verification.x5u_hosts",
+            "name the hosts you trust not to learn of your calls",
+        )
+    if not values.asterisk:
+        yield error("no-pbx", "no PBX is configured", f"{loaded.path}: asterisk")
+    if not values.trunk:
+        yield error("no-trunk", "no trunk is configured", f"{loaded.path}: trunk")

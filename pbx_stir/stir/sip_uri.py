@@ -1,0 +1,36 @@
+"""SIP URIs that name a person, not a telephone number, as ``orig`` and ``dest`` may hold them.
+
+Source: RFC 8225 section 5.2.2, RFC 3261 section 19.1.4 (comparison of URIs).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pbx_stir.errors import MalformedNumber
+from pbx_stir.stir.number import NumberRules, candidates
+
+_MAX_TEXT: Final = 1_024
+_URI: Final = re.compile(
+    r"(sips?):([A-Za-z0-9._!~*'()&=+$,;?/%-]{1,200})@([A-Za-z0-9.-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])"
+    r"(:[0-9]{1,5})?(?:;[!-~]*)?",
+    re.IGNORECASE,
+)
+
+
+def sip_uri(text: str) -> str:
+    """Give the SIP URI in ``text`` in a form that can be compared; empty where it is none.
+
+    Scheme and host are in lower case and parameters are dropped; the user part stays as it is. A
+    URI that stands for a telephone number is none here: it is compared as a number.
+    """
+    match = _URI.fullmatch(text) if len(text) <= _MAX_TEXT else None
+    if match is None:
+        return ""
+    try:
+        candidates(text, NumberRules())
+    except MalformedNumber:
+        scheme, user, host, port = match.groups("")
+        return f"{scheme.lower()}:{user.partition(';')[0]}@{host.lower()}{port}"
+    return ""

@@ -1,0 +1,23 @@
+"""What holds for all tests: hypothesis without deadlines, since a test machine may be slow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "house"))
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of public test vectors that PBX_STIR_VECTORS names."""
+    named = os.environ.get("PBX_STIR_VECTORS")
+    if not named:
+        pytest.skip("PBX_STIR_VECTORS is not set: no public vectors to test against")
+    return Path(named)

@@ -1,0 +1,35 @@
+"""SIP URIs that name a person."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pbx_stir.stir.sip_uri import sip_uri
+
+
+@pytest.mark.parametrize(
+    ("text", "uri"),
+    [
+        ("sip:alice@example.com", "sip:alice@example.com"),
+        ("SIP:Alice@Example.COM;transport=tcp", "sip:Alice@example.com"),
+        ("sips:bob@[::1]:5061", "sips:bob@[::1]:5061"),
+        ("sip:+12125551234@example.com", ""),
+        ("sip:12125551234@example.com;user=phone", ""),
+        ("12125551234", ""),
+        ("tel:+12125551234", ""),
+        ("sip:alice@example.com\r\n", ""),
+        ("sip:a b@example.com", ""),
+        ("", ""),
+    ],
+)
+def test_a_person_is_not_a_number(text: str, uri: str) -> None:
+    """A URI with a name comes out comparable; one that stands for a number does not."""
+    assert sip_uri(text) == uri
+
+
+@given(st.text())
+def test_nothing_raises(text: str) -> None:
+    """Whatever a trunk says was called, the answer is a URI or nothing."""
+    assert sip_uri(text) == "" or sip_uri(text).startswith(("sip:", "sips:"))
