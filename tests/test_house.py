@@ -1,4 +1,4 @@
-"""The house: which room may know which, how large files are, and that tests say what they promise."""
+"""The house: which room may know which, how large files are, what tests promise."""
 
 from __future__ import annotations
 

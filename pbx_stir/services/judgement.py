@@ -32,6 +32,7 @@ from pbx_stir.stir.number import MAX_DIGITS
 from pbx_stir.stir.sip_uri import sip_uri
 
 SUPPORTED_PPT: Final = frozenset({"", "shaken"})
+MOST_FETCHES: Final = 2
 
 _REASONS: Final[tuple[tuple[type[PbxStirError], Reason], ...]] = (
     (UrlRefused, Reason.X5U_REFUSED),
@@ -108,6 +109,10 @@ class Judged:
 class CertificateSource(Protocol):
     """Gets the certificates behind an x5u."""
 
+    def cached(self, x5u: str) -> bool:
+        """Whether ``chain`` answers from memory, so that nobody learns of the call."""
+        ...
+
     async def chain(self, x5u: str, give_up_at: float) -> tuple[x509.Certificate, ...]:
         """Return the chain as served.
 
@@ -130,6 +135,13 @@ class VerificationPolicy:
     passed_attest: frozenset[str] = frozenset({"A"})
 
 
+@dataclass(slots=True)
+class Fetches:
+    """How many certificates may still be fetched for one call."""
+
+    left: int = MOST_FETCHES
+
+
 class Judge:
     """Judges one PASSporT at a time; keeps nothing but the paths it has found."""
 
@@ -137,8 +149,17 @@ class Judge:
         self._policy = policy
         self._certificates = certificates
 
+    def needs_fetch(self, candidate: Candidate) -> bool:
+        """Whether its certificates are neither inside it nor in memory."""
+        return not candidate.chain and not self._certificates.cached(candidate.passport.x5u)
+
     async def judge(
-        self, candidate: Candidate, numbers: Numbers, now: float, give_up_at: float
+        self,
+        candidate: Candidate,
+        numbers: Numbers,
+        now: float,
+        give_up_at: float,
+        fetches: Fetches,
     ) -> Judged | Rejection:
         """Carry out the steps; ``now`` in seconds since the epoch, ``give_up_at`` monotonic."""
         token = candidate.passport
@@ -152,7 +173,7 @@ class Judge:
             return rejection
         step = "certificate"
         try:
-            path = await self._path(candidate, now, give_up_at)
+            path = await self._path(candidate, now, give_up_at, fetches)
             # 4: "(...) authority for the calling number"
             step = "coverage"
             if not self._covers(token, path):
@@ -169,13 +190,33 @@ class Judge:
             return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
         return self._judged(token, path, numbers)
 
-    async def _path(self, candidate: Candidate, now: float, give_up_at: float) -> Path:
-        chain: Sequence[x509.Certificate]
-        if candidate.chain:
-            chain = certificate.parse_chain(candidate.chain)
-        else:
-            chain = await self._certificates.chain(candidate.passport.x5u, give_up_at)
-        return certificate.find_path(chain, self._policy.anchors(), now)
+    async def _path(
+        self, candidate: Candidate, now: float, give_up_at: float, fetches: Fetches
+    ) -> Path:
+        """The path of the certificates inside, else of those that x5u names."""
+        anchors = self._policy.anchors()
+        if not candidate.chain:
+            chain = await self._chain(candidate, give_up_at, fetches)
+            return certificate.find_path(chain, anchors, now)
+        try:
+            return certificate.find_path(certificate.parse_chain(candidate.chain), anchors, now)
+        except CertificateUntrusted as untrusted:
+            # a chain may be cut off where it did not fit beside the PASSporT
+            try:
+                chain = await self._chain(candidate, give_up_at, fetches)
+            except PbxStirError:
+                raise untrusted from None
+            return certificate.find_path(chain, anchors, now)
+
+    async def _chain(
+        self, candidate: Candidate, give_up_at: float, fetches: Fetches
+    ) -> tuple[x509.Certificate, ...]:
+        x5u = candidate.passport.x5u
+        if not self._certificates.cached(x5u):
+            if fetches.left < 1:
+                raise CertificateUnavailable("this call has had its certificates fetched")
+            fetches.left -= 1
+        return await self._certificates.chain(x5u, give_up_at)
 
     def _covers(self, token: passport.Passport, path: Path) -> bool:
         # what an SPC vouches for is the provider's attestation: a PASSporT without one needs a
