@@ -122,7 +122,7 @@ def _anchors(name: str) -> Anchors:
 async def _judge(
     args: argparse.Namespace, lines: Sequence[str], numbers: Numbers, anchors: Anchors
 ) -> list[Judged | Rejection]:
-    from pbx_stir.services.judgement import Candidate, Judge, VerificationPolicy
+    from pbx_stir.services.judgement import Candidate, Fetches, Judge, VerificationPolicy
 
     source, close = _source(args)
     policy = VerificationPolicy(lambda: anchors, passed_attest=frozenset({"A", "B", "C"}))
@@ -131,13 +131,14 @@ async def _judge(
     give_up_at = time.monotonic() + WORK_SECONDS
     try:
         results: list[Judged | Rejection] = []
+        fetches = Fetches(MOST_TOKENS)
         for line in lines:
             token = _parse(line)
             if not hasattr(token, "claims"):
                 results.append(token)
                 continue
             candidate = Candidate(token, (), in_band=True)
-            results.append(await judge.judge(candidate, numbers, now, give_up_at))
+            results.append(await judge.judge(candidate, numbers, now, give_up_at, fetches))
         return results
     finally:
         await close()

@@ -20,6 +20,7 @@ from pbx_stir.errors import Malformed, MalformedNumber
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.judgement import (
     Candidate,
+    Fetches,
     Judge,
     Judged,
     Numbers,
@@ -158,6 +159,7 @@ class _Search:
         self._partial: Outcome | None = None
         self._holder: Claim | None = None
         self._clock_offset = 0.0
+        self._fetches = Fetches()
         self._asked = self._unanswered = 0
         self._judged = 0
         self._seen: set[str] = set()
@@ -214,8 +216,9 @@ class _Search:
                 self._rejections.append(Rejection("parse", Reason.MALFORMED, str(error)))
                 continue
             candidates.append(Candidate(token, opened.chain, in_band=False))
-        # those whose certificates came along need no fetch: they are judged before the others
-        return sorted(candidates, key=lambda one: (not one.chain, one.passport.iat))
+        # those that need no fetch are judged before the others
+        needs_fetch = self._of.judge.needs_fetch
+        return sorted(candidates, key=lambda one: (needs_fetch(one), one.passport.iat))
 
     async def judge(self, candidates: Sequence[Candidate]) -> None:
         """Judge within the work budget; ends the search when one passes."""
@@ -229,7 +232,9 @@ class _Search:
             await self._judge_one(candidate)
 
     async def _judge_one(self, candidate: Candidate) -> None:
-        judged = await self._of.judge.judge(candidate, self._numbers, self._now, self._give_up_at)
+        judged = await self._of.judge.judge(
+            candidate, self._numbers, self._now, self._give_up_at, self._fetches
+        )
         if isinstance(judged, Rejection):
             self._rejections.append(judged)
             if candidate.in_band and is_failure(judged) and self._failed is None:

@@ -16,6 +16,8 @@ from tests.services.world import (
     NOW,
     OTHER_ROOT,
     OTHER_ROOT_KEY,
+    ROOT,
+    ROOT_KEY,
     X5U,
     World,
     call,
@@ -266,6 +268,29 @@ async def test_certificates_inside_are_judged_before_any_fetch() -> None:
     world.put(world.token())
     assert (await verify(world)).verstat is Verstat.PASSED
     assert world.certificates.asked == []
+
+
+async def test_at_most_two_certificates_are_fetched_for_a_call() -> None:
+    """A stranger cannot have us fetch from ten places because he stored ten PASSporTs."""
+    world = World()
+    for number in range(5):
+        world.put(world.token(x5u=f"https://a.example/{number}"), chain=())
+    outcome = await verify(world)
+    assert len(world.certificates.asked) == 2
+    assert outcome.reason is Reason.CERTIFICATE_UNAVAILABLE
+
+
+async def test_a_chain_that_was_cut_off_is_fetched_whole() -> None:
+    """Where the intermediate did not fit inside, x5u has it; where it cannot be had, it is not."""
+    middle_key = issuing.new_key()
+    middle = issuing.issue_ca(ROOT, ROOT_KEY, middle_key.public_key(), "Middle", NOW, 10)
+    company = credential_for(issuer=(middle, middle_key))
+    world = World()
+    world.put(world.token(company), company, chain=company.chain[:1])
+    assert (await verify(world)).reason is Reason.CERTIFICATE_UNTRUSTED
+    whole = (*parse_chain(company.chain[:1]), middle)
+    world.certificates.chains[X5U] = whole
+    assert (await verify(world)).verstat is Verstat.PASSED
 
 
 async def test_no_cps_answers() -> None:

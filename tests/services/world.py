@@ -150,6 +150,9 @@ class FakeCertificates:
     chains: dict[str, tuple[x509.Certificate, ...]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
+    def cached(self, x5u: str) -> bool:
+        return x5u in self.chains and x5u in self.asked
+
     async def chain(self, x5u: str, give_up_at: float) -> tuple[x509.Certificate, ...]:
         self.asked.append(x5u)
         if x5u not in self.chains:
