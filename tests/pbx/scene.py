@@ -119,7 +119,7 @@ exten => s,1,Set(CALLERID(num)=${URIDECODE(${ORIG})})
 
 [seen]
 exten => s,1,Set(SHOWN=)
- same => n,UserEvent(Seen,Tag: ${TAG},Status: ${STIR_STATUS},Verstat: ${STIR_VERSTAT},Reason: ${STIR_REASON},Attest: ${STIR_ATTEST},Orig: ${STIR_ORIG},Dest: ${STIR_DEST},Signer: ${STIR_SIGNER},Id: ${STIR_ID},Ms: ${STIR_MS},CameIn: ${STIR_CAME_IN},Name: ${URIENCODE(${CALLERID(name)})},Answer: ${URIENCODE(${STIR_ANSWER})})
+ same => n,UserEvent(Seen,Tag: ${TAG},Status: ${STIR_STATUS},Verstat: ${STIR_VERSTAT},Reason: ${STIR_REASON},Attest: ${STIR_ATTEST},Orig: ${STIR_ORIG},Dest: ${STIR_DEST},Signer: ${STIR_SIGNER},Id: ${STIR_ID},Ms: ${STIR_MS},CameIn: ${STIR_CAME_IN},Name: ${URIENCODE(${CALLERID(name)})},Answer: ${URIENCODE(${STIR_ANSWER})},End: yes)
  same => n,Return()
 """
 
@@ -183,6 +183,7 @@ class Caller:
     def __init__(self, instance: asterisk.Instance, connection: AmiConnection) -> None:
         self.instance = instance
         self.connection = connection
+        self.contested = _CONTESTED
 
     async def set_global(self, name: str, value: str) -> None:
         """As in [globals] of extensions.conf."""
@@ -224,10 +225,13 @@ class Caller:
 
 
 _SEEN: dict[str, dict[str, str]] = {}
+_CONTESTED: list[dict[str, str]] = []
 
 
 def _on_event(message: object) -> None:
     fields = {str(k): str(v) for k, v in message.items()}  # type: ignore[attr-defined]
+    if fields.get("UserEvent") == "PbxStirContested":
+        _CONTESTED.append(fields)
     if fields.get("UserEvent") == "Seen":
         encoded = {"Name", "Answer"}
         _SEEN[fields["Tag"]] = {k: unquote(v) if k in encoded else v for k, v in fields.items()}
@@ -305,6 +309,7 @@ def started(
 async def calling(instance: asterisk.Instance) -> AsyncIterator[Caller]:
     """A caller at an instance whose globals are as at its start."""
     _SEEN.clear()
+    _CONTESTED.clear()
     connection = await AmiConnection.open(settings(instance, "lab"), _on_event)
     found = Caller(instance, connection)
     for name in (

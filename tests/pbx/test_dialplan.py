@@ -1,0 +1,375 @@
+"""The dialplan on real Asterisks: switches, exemptions, originator and way in, hostile callers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from urllib.parse import quote
+
+import pytest
+
+from pbx_stir.services.call import Mode
+from tests.pbx.scene import EXTENSIONS, Caller, Desk, ListenerProcess, calling, listening, started
+
+pytestmark = pytest.mark.pbx
+
+
+@pytest.mark.parametrize("context", ["in", "out"])
+async def test_trunk_that_is_off_announces_nothing(caller: Caller, context: str) -> None:
+    """A trunk without a switch, or with any other word in it, is disabled and costs nothing."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        await caller.set_global("STIR_IN_odd", "ON")
+        for trunk in ("never-heard-of", "odd"):
+            seen = await caller.call(context, "16465550100", TRUNK=trunk, ORIG="12125550110")
+            assert seen["Reason"] == "disabled"
+            assert seen["Verstat"] == ("No-TN-Validation" if context == "in" else "")
+            assert seen["Status"] == ("skipped" if context == "out" else "")
+            assert seen["Ms"] == "0"
+            assert seen["CameIn"] == (trunk if context == "in" else "")
+    assert desk.calls == []
+
+
+@pytest.mark.parametrize("context", ["in", "out"])
+async def test_trunk_that_is_watched_changes_nothing(caller: Caller, context: str) -> None:
+    """In monitor the call is announced, does not wait, and no variable is set but the way in."""
+    desk = Desk(delay=None)
+    async with listening(caller.instance, desk):
+        seen = await caller.call(context, "16465550100", TRUNK="watch", ORIG="12125550111")
+        await desk.wait_calls(1)
+    assert desk.calls[0].mode is Mode.MONITOR
+    assert desk.calls[0].trunk == "watch"
+    shown = {name: seen[name] for name in ("Status", "Verstat", "Reason", "Ms", "Id", "Answer")}
+    assert set(shown.values()) == {""}
+    row = await asyncio.to_thread(caller.instance.wait_cdr, lambda r: r["src"] == "12125550111")
+    assert row["userfield"] == row["stir_reason"] == row["stir_out_reason"] == ""
+
+
+async def test_watched_trunk_without_listener_changes_nothing(caller: Caller) -> None:
+    """In monitor a missing listener leaves no trace on the call."""
+    seen = await caller.call("in", "16465550100", TRUNK="watch")
+    assert (seen["Verstat"], seen["Reason"]) == ("", "")
+
+
+@pytest.mark.parametrize("number", ["911", "9911", "0112", "00911", "8112", "933"])
+async def test_emergency_call_is_not_held(caller: Caller, number: str) -> None:
+    """An emergency call is announced to nobody, and calls back are not held for 30 minutes."""
+    desk = Desk(delay=None)
+    async with listening(caller.instance, desk):
+        seen = await caller.call("out", number)
+        assert (seen["Status"], seen["Reason"]) == ("skipped", "emergency")
+        assert int(seen["Ms"]) < 50
+        until = int(await caller.get_global("STIR_EMERGENCY_UNTIL"))
+        assert 1790 < until - time.time() <= 1800
+        seen = await caller.call("in", "16465550100")
+        assert (seen["Verstat"], seen["Reason"]) == ("No-TN-Validation", "emergency")
+        assert int(seen["Ms"]) < 50
+        seen = await caller.call("in", "16465550100", TRUNK="watch")
+        assert seen["Reason"] == ""
+    assert desk.calls == []
+
+
+async def test_emergency_call_through_a_trunk_that_is_off_counts(caller: Caller) -> None:
+    """The call back is let through, whichever trunk the emergency call took."""
+    seen = await caller.call("out", "911", TRUNK="off")
+    assert seen["Reason"] == "emergency"
+    assert (await caller.call("in", "16465550100"))["Reason"] == "emergency"
+
+
+async def test_emergency_number_as_dialled_is_not_held(caller: Caller) -> None:
+    """9911 dialled and sent to a ten-digit number of an emergency centre is an emergency call."""
+    desk = Desk(delay=None)
+    async with listening(caller.instance, desk):
+        seen = await caller.call("outside-line", "9911", SENT="12125559999")
+    assert seen["Reason"] == "emergency"
+    assert desk.calls == []
+
+
+async def test_emergency_period_ends(caller: Caller) -> None:
+    """After the 30 minutes inbound calls are held again."""
+    async with listening(caller.instance, Desk()):
+        await caller.set_global("STIR_EMERGENCY_UNTIL", str(int(time.time()) - 1))
+        assert (await caller.call("in", "16465550100"))["Reason"] == "verified"
+
+
+async def test_emergency_numbers_are_configurable(caller: Caller) -> None:
+    """STIR_EMERGENCY replaces the list."""
+    async with listening(caller.instance, Desk()):
+        await caller.set_global("STIR_EMERGENCY", "110|11[28]")
+        assert (await caller.call("out", "118"))["Reason"] == "emergency"
+        assert (await caller.call("out", "911"))["Reason"] == "stored"
+        assert (await caller.call("out", "1118"))["Reason"] == "stored"
+
+
+async def test_excluded_numbers_are_not_held(caller: Caller) -> None:
+    """Numbers of STIR_EXCLUDED, and of the trunk's own list, are announced to nobody."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        await caller.set_global("STIR_EXCLUDED", "1?8(00|88)[0-9]{7}|611")
+        await caller.set_global("STIR_EXCLUDED_on-1", "1900.*")
+        for number in ("18005550100", "8885550100", "611", "19005550100"):
+            seen = await caller.call("out", number)
+            assert (seen["Status"], seen["Reason"]) == ("skipped", "excluded"), number
+        seen = await caller.call("in", "18005550100")
+        assert (seen["Verstat"], seen["Reason"]) == ("No-TN-Validation", "excluded")
+        assert desk.calls == []
+        assert (await caller.call("out", "118005550100"))["Reason"] == "stored"
+        assert (await caller.call("out", "19005550100", TRUNK="short"))["Reason"] == "stored"
+
+
+async def test_announcement_says_all_of_the_call(caller: Caller) -> None:
+    """Trunk, numbers, presentation, budget and ids reach the receiver as they are."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        await caller.set_global("STIR_BUDGET_on-1", "777")
+        await caller.call("out", "+16465550100", ORIG="12125550112", PRES="prohib_passed_screen")
+    call = desk.calls[0]
+    assert (call.trunk, call.orig, call.dest) == ("on-1", "12125550112", "+16465550100")
+    assert call.restricted
+    assert call.budget_ms == 777
+    assert call.pbx == caller.instance.name
+    assert call.came_in == ""
+    assert call.unique_id.startswith(caller.instance.name)
+    assert call.linked_id.startswith(caller.instance.name)
+
+
+async def test_call_that_came_in_carries_its_trunk_out(caller: Caller) -> None:
+    """A forwarded call is announced with the trunk it came in on, through Local channels too."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        for context in ("forward", "through"):
+            for trunk in ("never-heard-of", "on-1", "watch"):
+                desk.calls.clear()
+                # through: the outbound hook is that of the same trunk
+                on = trunk == "on-1" or context == "forward"
+                seen = await caller.call(context, "16465550100", TRUNK=trunk)
+                out = [call for call in desk.calls if call.direction.value == "out"]
+                assert [call.came_in for call in out] == ([trunk] if on or trunk == "watch" else [])
+                assert seen["CameIn"] == trunk
+
+
+async def test_outbound_hook_clears_what_the_inbound_one_said(caller: Caller) -> None:
+    """A verdict on the caller is not left for the leg that goes out; the record keeps both."""
+    async with listening(caller.instance, Desk()):
+        seen = await caller.call("through", "16465550100", ORIG="12125550113")
+    assert (seen["Status"], seen["Reason"]) == ("stored", "stored")
+    assert seen["Verstat"] == seen["Attest"] == seen["Signer"] == ""
+    row = await asyncio.to_thread(caller.instance.wait_cdr, lambda r: r["src"] == "12125550113")
+    assert (row["stir_verstat"], row["stir_reason"]) == ("TN-Validation-Passed", "verified")
+    assert (row["stir_status"], row["stir_out_reason"]) == ("stored", "stored")
+    assert row["userfield"] == (
+        f"verstat=TN-Validation-Passed reason=verified ms={row['stir_ms']} "
+        f"status=stored reason=stored ms={row['stir_out_ms']}"
+    )
+
+
+async def test_legs_of_an_inbound_call_inherit_the_verdict(caller: Caller) -> None:
+    """The channel that rings the phone has the verdict and the way in."""
+    async with listening(caller.instance, Desk()):
+        seen = await caller.call("ring", "16465550100")
+    assert (seen["Verstat"], seen["Reason"]) == ("TN-Validation-Passed", "verified")
+    assert (seen["Signer"], seen["CameIn"]) == ("Company A", "on-1")
+
+
+async def test_originator_may_be_named_and_inherited(caller: Caller) -> None:
+    """STIR_ORIGINATOR of an endpoint's set_var tells who placed a call through a Local channel."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        await caller.call("out", "16465550100", STIR_ORIGINATOR="alice")
+        await caller.call("out", "16465550100")
+    assert desk.calls[0].originator == ("alice",)
+    assert desk.calls[1].originator == ()
+
+
+HOSTILE = [
+    "a,Nonce: 0000000000000000",
+    "x\r\nNonce: 0000000000000000\r\n\r\nAction: Originate",
+    "),UserEvent(PbxStir",
+    "${GLOBAL(STIR_OUT_on-1)}$[1+1]",
+    '"quoted" (bracket',
+    "[unclosed",
+    "\\",
+    "Ünïcode",
+    "9" * 400,
+    "%00%0a%25",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_hostile_caller_injects_nothing(caller: Caller, text: str) -> None:
+    """Whatever a caller calls himself or dials, the announcement has its one set of fields."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        encoded = quote(text, safe="")
+        seen = await caller.call("in", "16465550100", ORIG=encoded, NAME=encoded)
+    assert seen["Reason"] == "verified"
+    call = desk.calls[0]
+    assert len(desk.calls) == 1
+    assert (call.dest, call.trunk, call.budget_ms) == ("16465550100", "on-1", 2000)
+    assert call.nonce != "0" * 16
+    assert not any(c in call.orig for c in "\r\n")
+
+
+@pytest.mark.parametrize("name", ["[V] Bank", "[v]Bank", "[[V]] Bank", "[V", "Ban]k"])
+async def test_mark_cannot_be_sent_along(caller: Caller, name: str) -> None:
+    """A caller who is not verified has no square brackets in his name."""
+    seen = await caller.call("in", "16465550100", NAME=quote(name))
+    assert seen["Reason"] == "listener-down"
+    assert "[" not in seen["Name"]
+    assert "]" not in seen["Name"]
+    assert seen["Name"].replace("-", "") == name.replace("[", "").replace("]", "")
+
+
+async def test_identity_headers_are_announced(caller: Caller) -> None:
+    """All Identity headers of a SIP call reach the receiver, in order, octet for octet."""
+    values = [
+        f"eyJhbGciOi.{'A' * 600}.{n};info=<https://cert.example.org/a.pem>;alg=ES256;ppt=\"shaken\""
+        for n in range(3)
+    ]
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        given = {f"ID{n}": quote(value, safe="") for n, value in enumerate(values, start=1)}
+        # A variable of Originate is cut at commas, and its line at 1,024 octets.
+        for name, value in given.items():
+            await caller.set_global(name, value)
+        try:
+            await caller.place("sip", "16465550120", ORIG="12125550120")
+            seen = await caller.seen("16465550120")
+        finally:
+            for name in given:
+                await caller.set_global(name, "")
+    assert seen["Reason"] == "verified"
+    assert desk.calls[0].identity == tuple(values)
+    assert desk.calls[0].orig == "12125550120"
+    assert desk.calls[0].originator == ("itself",)
+
+
+async def test_call_without_identity_header_is_quiet(caller: Caller) -> None:
+    """A SIP call without Identity header is announced without one, and logs no error."""
+    desk = Desk()
+    before = caller.instance.log.count("ERROR")
+    async with listening(caller.instance, desk):
+        await caller.place("sip", "16465550121")
+        await caller.seen("16465550121")
+    assert desk.calls[0].identity == ()
+    assert caller.instance.log.count("ERROR") == before
+
+
+async def test_hostile_identity_headers_inject_nothing(caller: Caller) -> None:
+    """Commas, brackets and quotes in an Identity header stay inside its field."""
+    desk = Desk()
+    async with listening(caller.instance, desk):
+        await caller.set_global("ID1", quote('a.b.c;info=<x,Nonce: 1>,"(["', safe=""))
+        try:
+            await caller.place("sip", "16465550122")
+            await caller.seen("16465550122")
+        finally:
+            await caller.set_global("ID1", "")
+    assert len(desk.calls) == 1
+    assert desk.calls[0].identity == ('a.b.c;info=<x,Nonce: 1>,"["',)
+
+
+async def test_contested_call_says_so(caller: Caller) -> None:
+    """A call in progress becomes contested: on its channel, in its CDR, and as an event."""
+    desk = Desk()
+    async with listening(caller.instance, desk) as pbx:
+        tag = await caller.place("in", "16465550100", ORIG="12125550114", HANG="1", ANSWER="yes")
+        assert (await caller.seen(tag))["Reason"] == "verified"
+        unique_id = desk.calls[0].unique_id
+        await pbx.contest(unique_id, [("STIR_REASON", "contested")])
+        asked = (("Channel", unique_id), ("Variable", "STIR_REASON"))
+        answer = await caller.connection.request("Getvar", asked)
+        assert answer.value == "contested"
+        await asyncio.wait_for(desk.stayed.wait(), 5)
+    row = await asyncio.to_thread(caller.instance.wait_cdr, lambda r: r["src"] == "12125550114")
+    assert row["stir_reason"] == "contested"
+    assert row["stir_verstat"] == "TN-Validation-Passed"
+    assert row["userfield"] == "reason=contested"
+    assert [e["CallUniqueid"] for e in caller.contested] == [unique_id]
+
+
+async def test_contesting_a_call_that_is_over_is_harmless(caller: Caller) -> None:
+    """A call that has gone is left alone."""
+    async with listening(caller.instance, Desk()) as pbx:
+        await pbx.contest("nobody-1.1", [("STIR_REASON", "contested")])
+    assert caller.contested == []
+
+
+async def test_values_are_whitelisted_at_the_door(caller: Caller) -> None:
+    """A value with foreign characters arrives empty, whoever let it through."""
+
+    class Careless(Desk):
+        async def receive(self, call, pbx):  # type: ignore[no-untyped-def]
+            given = [("STIR_VERSTAT", "No-TN-Validation"), ("STIR_REASON", "replayed")]
+            given += [("STIR_SIGNER", "a|b"), ("STIR_ID", "x\r\nAction: Logoff"), ("STIR_ATTEST", "A")]
+            await pbx.answer(call, given, time.monotonic() + 1)
+
+    async with listening(caller.instance, Careless()):
+        seen = await caller.call("in", "16465550100")
+    assert (seen["Reason"], seen["Signer"], seen["Id"], seen["Attest"]) == ("replayed", "", "", "A")
+
+
+async def test_long_answer_comes_in_parts(caller: Caller) -> None:
+    """An answer that no line of AMI holds arrives whole."""
+    signer, call_id = "S" * 500, "i" * 500
+
+    class Wordy(Desk):
+        async def receive(self, call, pbx):  # type: ignore[no-untyped-def]
+            given = [("STIR_VERSTAT", "TN-Validation-Passed"), ("STIR_REASON", "verified")]
+            given += [("STIR_SIGNER", signer), ("STIR_ID", call_id)]
+            await pbx.answer(call, given, time.monotonic() + 1)
+
+    async with listening(caller.instance, Wordy()):
+        seen = await caller.call("in", "16465550100")
+    assert (seen["Verstat"], seen["Signer"], seen["Id"]) == ("TN-Validation-Passed", signer, call_id)
+
+
+async def test_old_asterisk_holds_nothing() -> None:
+    """Without WaitForCondition no call is held or harmed; monitor works all the same."""
+    for instance in started("forky", EXTENSIONS, without_modules=["app_waitforcond"]):
+        desk = Desk()
+        async with calling(instance) as caller, listening(instance, desk):
+            seen = await caller.call("in", "16465550100")
+            assert (seen["Verstat"], seen["Reason"]) == ("No-TN-Validation", "internal-error")
+            seen = await caller.call("out", "16465550100")
+            assert (seen["Status"], seen["Reason"]) == ("error", "internal-error")
+            await caller.call("in", "16465550100", TRUNK="watch")
+            await desk.wait_calls(1)
+        assert desk.calls[0].mode is Mode.MONITOR
+
+
+async def test_frozen_asterisk_is_noticed(caller: Caller) -> None:
+    """A PBX that no longer answers is given up after seconds, and served again when it is back."""
+    instance = caller.instance
+    async with listening(instance, Desk()) as pbx:
+        instance.freeze()
+        try:
+            async with asyncio.timeout(10):
+                while pbx.connected.is_set():
+                    await asyncio.sleep(0.05)
+        finally:
+            instance.thaw()
+        async with asyncio.timeout(30):
+            await pbx.connected.wait()
+        assert (await caller.call("in", "16465550100"))["Reason"] == "verified"
+
+
+async def test_nothing_is_logged_as_an_error(caller: Caller) -> None:
+    """The dialplan's own steps leave neither warnings nor errors in Asterisk's log."""
+    process = ListenerProcess(caller.instance)
+    try:
+        process.start()
+        async with asyncio.timeout(10):
+            while not await caller.get_global("STIR_HEARTBEAT"):
+                await asyncio.sleep(0.02)
+        before = caller.instance.log
+        for context in ("in", "out", "through", "forward", "ring"):
+            await caller.call(context, "16465550100")
+        for trunk in ("watch", "off"):
+            await caller.call("in", "16465550100", TRUNK=trunk)
+            await caller.call("out", "16465550100", TRUNK=trunk)
+    finally:
+        process.end()
+    after = caller.instance.log[len(before) :]
+    bad = [line for line in after.splitlines() if " WARNING[" in line or " ERROR[" in line]
+    assert bad == []
