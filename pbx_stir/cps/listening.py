@@ -8,17 +8,24 @@ body and the answer (``server``), and in the kernel what a dead peer does not ac
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
 from pbx_stir.cps.origin import is_loopback
-from pbx_stir.cps.server import WRITE_SECONDS, CpsSettings, build_application, problem
+from pbx_stir.cps.server import (
+    DRAINED,
+    WRITE_SECONDS,
+    CpsSettings,
+    build_application,
+    problem,
+)
 from pbx_stir.cps.store import MemoryStore
 from pbx_stir.errors import ConfigurationError
 
@@ -61,7 +68,7 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
     return context
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def listening(
     settings: CpsSettings,
     store: MemoryStore | None = None,
@@ -91,6 +98,8 @@ async def listening(
                 yield _url(listener, tls=context is not None)
             finally:
                 server.close()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(application[DRAINED](), DRAIN_SECONDS)
         finally:
             await runner.cleanup()
     finally:
@@ -98,9 +107,22 @@ async def listening(
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose unreadable requests end in a problem, and are not logged."""
+    """A connection among so many at most; its unreadable requests end in a problem, unlogged."""
 
-    __slots__ = ()
+    __slots__ = ("_max_connections", "_others")
+
+    def __init__(self, manager: web.Server, max_connections: int, **settings: Any) -> None:
+        super().__init__(manager, **settings)
+        self._max_connections = max_connections
+        self._others = manager
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the connection, or hang up where it is one too many."""
+        if len(self._others.connections) >= self._max_connections:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+            return
+        super().connection_made(transport)
 
     def handle_error(
         self,
@@ -123,15 +145,6 @@ class _Connection(web.RequestHandler):
         return response
 
 
-class _Refusal(asyncio.Protocol):
-    """What a connection gets that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hang up."""
-        if isinstance(transport, asyncio.WriteTransport):
-            transport.abort()
-
-
 async def _accept(
     runner: web.AppRunner,
     listener: socket.socket,
@@ -145,10 +158,9 @@ async def _accept(
     loop = asyncio.get_running_loop()
 
     def connection() -> asyncio.Protocol:
-        if len(manager.connections) >= max_connections:
-            return _Refusal()
         return _Connection(
             manager,
+            max_connections,
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             # Nothing is enabled on it: no access log.

@@ -8,6 +8,7 @@ its own, at most ``max_lookups`` of them, and one a name. Whoever waits may leav
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import Callable
@@ -45,14 +46,14 @@ class BoundedResolver(AbstractResolver):
         future = self._running.get(key)
         if future is None:
             if len(self._running) >= self._max_lookups:
-                raise OSError("too many name lookups under way")
+                raise OSError(errno.EAGAIN, "too many name lookups under way")
             future = self._begin(key)
         # Whoever leaves must not take the lookup from the others that wait for it.
         addresses = await asyncio.shield(future)
         if self._is_allowed is not None:
             addresses = [each for each in addresses if self._is_allowed(each)]
         if not addresses:
-            raise OSError("the name has no address that may be used")
+            raise OSError(errno.EHOSTUNREACH, "the name has no address that may be used")
         return [
             ResolveResult(
                 hostname=host,
@@ -93,7 +94,7 @@ class BoundedResolver(AbstractResolver):
                 found = error
             except Exception as error:
                 # A name that idna refuses, and the like.
-                found = OSError(f"the name cannot be looked up: {type(error).__name__}")
+                found = OSError(errno.EINVAL, f"a name that cannot be: {type(error).__name__}")
             try:
                 loop.call_soon_threadsafe(finish, found)
             except RuntimeError:

@@ -48,6 +48,8 @@ _ALLOW = {
     Resource.ITEM: "GET, HEAD",
     Resource.KEYS: "GET, HEAD, PUT",
 }
+# What to await for the requests under way to end, before their connections are closed.
+DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
 _log = logging.getLogger(__name__)
 _peer_name = functools.lru_cache(maxsize=1024)(peer_name)
 
@@ -104,6 +106,7 @@ def build_application(
     # One route: paths are told apart before they are decoded, see wire.parse_target.
     application.router.add_route("*", "/{path:.*}", service.answer, expect_handler=_continue_later)
     application.cleanup_ctx.append(service.sweeping)
+    application[DRAINED] = service.drained
     return application
 
 
@@ -193,6 +196,9 @@ class _Service:
         self._now = now
         self._clock = clock
         self._dummies = Dummies(store.lifetime_seconds)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._retrievals = TokenBucket(settings.retrieval_rate, settings.retrieval_rate)
         self._stores = TokenBucket(settings.store_rate, settings.store_rate)
         self._puts = TokenBucket(settings.record_rate, settings.record_rate)
@@ -210,8 +216,23 @@ class _Service:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    async def drained(self) -> bool:
+        """Wait until no request is under way."""
+        return await self._idle.wait()
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._answer(request)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """Check, in the order above, and hand on."""
         peer = _peer_name(request.remote or "")
         if peer:
             _admit(self._peers.take(peer, self._clock()))

@@ -1,0 +1,105 @@
+"""Tests of pbx_stir.cli.cps: the command as a process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from pbx_stir.cli import cps
+from pbx_stir.errors import ConfigurationError, UsageError
+
+CODE = """
+import argparse, sys
+from pbx_stir.cli import cps
+parser = argparse.ArgumentParser()
+cps.add_arguments(parser)
+sys.exit(cps.run(parser.parse_args()))
+"""
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    """Parse a command line."""
+    parser = argparse.ArgumentParser()
+    cps.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+@contextmanager
+def process(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the command until it says where it listens."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", CODE, *words], stderr=subprocess.PIPE, text=True
+    )
+    assert started.stderr is not None
+    try:
+        said = ""
+        while not said.startswith("listening on "):
+            said = started.stderr.readline()
+            assert said, "it ended without listening"
+        yield started, said.split()[-1]
+    finally:
+        started.kill()
+        started.wait()
+        started.stderr.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_ends_on_a_signal(number: signal.Signals) -> None:
+    """Port 0 takes a free port and says which; a signal ends it with status 0."""
+    with process("--listen", "127.0.0.1:0", "--no-tls", "--no-tokens") as (running, url):
+        assert url.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(f"{url}/cps/12125551234/ppts", timeout=5) as answer:
+            assert json.load(answer)["ppts"]
+        running.send_signal(number)
+        assert running.wait(10) == 0
+
+
+def test_defaults_are_the_safe_ones() -> None:
+    """Without options: loopback, TLS, tokens."""
+    settings = cps.settings_from(arguments())
+    assert (settings.host, settings.port) == ("127.0.0.1", 8480)
+    assert settings.tls
+    assert settings.tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("127.0.0.1:8480", ("127.0.0.1", 8480)),
+        ("localhost:0", ("localhost", 0)),
+        ("[::1]:65535", ("::1", 65535)),
+    ],
+)
+def test_listen_is_host_and_port(text: str, place: tuple[str, int]) -> None:
+    """An IPv6 address stands in brackets."""
+    assert cps.parse_listen(text) == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "8480", ":8480", "127.0.0.1", "127.0.0.1:", "::1:80", "a:99999", "a:-1", "a:\u0661"],
+)
+def test_a_wrong_listen_is_a_usage_error(text: str) -> None:
+    """What is not HOST:PORT is said with what to write."""
+    with pytest.raises(UsageError, match="listen"):
+        cps.parse_listen(text)
+
+
+def test_no_tls_is_for_loopback() -> None:
+    """--no-tls on any other address does not start."""
+    with pytest.raises(ConfigurationError, match="without tls"):
+        cps.run(arguments("--listen", "0.0.0.0:0", "--no-tls"))
+
+
+def test_tls_needs_its_files() -> None:
+    """Neither does TLS without a certificate."""
+    with pytest.raises(ConfigurationError, match="certificate"):
+        cps.run(arguments("--listen", "127.0.0.1:0"))
