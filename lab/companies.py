@@ -12,15 +12,25 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.asterisk import Instance
 from pbx_stir.certificates import issuing
 from pbx_stir.stir.tnauthlist import TnAuthList
+
+
+class Manager(Protocol):
+    """A PBX's manager interface: where it is, and as whom to log in there."""
+
+    name: str
+    host: str
+    ami_port: int
+    ami_user: str
+    ami_secret: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,7 @@ class Company:
         cps: str,
         cps_ca: Path,
         routes: Sequence[str],
-        pbxs: Sequence[Instance],
+        pbxs: Sequence[Manager],
         more: str = "",
     ) -> None:
         """Write the certificate, the secrets and the configuration file."""
