@@ -211,12 +211,14 @@ def _wait(true: Callable[[], bool], what: str, seconds: float = 10) -> None:
 
 
 def _print(line: Line) -> None:
-    mark = "ok" if line.agrees else "NO"
-    expected, found = " ".join(line.expected), " ".join(line.found)
-    print(f"{mark:3}{line.call:22}{line.where:7}{found:48}{line.ms:>6} ms", flush=True)
-    if not line.agrees:
-        limit = "" if line.budget_ms is None else f" within {line.budget_ms} ms"
-        print(f"   {'':22}{'wanted':7}{expected}{limit}", flush=True)
+    found, expected = " ".join(line.found), " ".join(line.expected)
+    if line.budget_ms is not None:
+        expected += f", at most {line.budget_ms} ms"
+    print(_COLUMNS.format("ok" if line.agrees else "NO", line.call, line.where, found, line.ms))
+    print(_COLUMNS.format("", "", "expected", expected, ""), flush=True)
+
+
+_COLUMNS = "{:3}{:22}{:10}{:52}{:>6}"
 
 
 def main() -> int:
@@ -233,7 +235,8 @@ def main() -> int:
     agreed = True
     try:
         found = software()
-        print(f"Asterisk {found.version}; every figure below is from the PBXs' own CDRs\n")
+        print(f"Asterisk {found.version}; what was found is read from the PBXs' own CDRs\n")
+        print(_COLUMNS.format("", "call", "at", "found", "ms"))
         with Stage(found, wrong_anchor=args.wrong_anchor) as stage:
             try:
                 agreed = _play(Demo(stage))
