@@ -14,7 +14,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -119,8 +119,8 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or hang up where it is one too many."""
         if len(self._others.connections) >= self._max_connections:
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+            # Not by isinstance: uvloop's transports are of no asyncio class.
+            cast(asyncio.WriteTransport, transport).abort()
             return
         super().connection_made(transport)
 

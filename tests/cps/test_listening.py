@@ -102,8 +102,18 @@ async def test_a_peer_that_takes_no_answer_is_cut_off(
         writer.close()
 
 
-async def test_connections_are_bounded(run: Run) -> None:
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_connections_are_bounded(run: Run, loop: str) -> None:
     """One connection too many is hung up on; when another goes there is room again."""
+    factory = None
+    if loop == "uvloop":
+        factory = pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_one_too_many(run))
+
+
+async def _one_too_many(run: Run) -> None:
+    """Two are held, a third comes, the two go."""
     async with run(max_connections=2) as cps:
         ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
         held = [await asyncio.open_connection("127.0.0.1", cps.port) for _ in range(2)]
