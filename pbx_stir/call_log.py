@@ -6,15 +6,17 @@ with an end: a full disk or a slow one costs lines, counted and said, and never 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
+import re
 import sys
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
@@ -27,11 +29,18 @@ log = logging.getLogger(__name__)
 LONGEST_QUEUE: Final = 10_000
 MOST_REJECTIONS: Final = 20
 LONGEST_DETAIL: Final = 200
+# digits as people and protocols group them: "+1 (212) 555-1234", "1.2.1.2.5.5.5.1.2.3.4"
+_GROUPED: Final = re.compile(r"\d(?:[-. ()/]{0,3}\d)*")
+_HIDDEN_DIGITS: Final = 4
+_LONGEST_SHORT: Final = 6
 
 
 def shortened(number: str) -> str:
-    """``number`` with its last four digits hidden; what is shorter is hidden whole."""
-    return number[:-4] + "xxxx" if len(number) > 6 else "x" * len(number)
+    """``number`` with its last four digits hidden; what has up to six digits is hidden whole.
+
+    Where it is a URI, that holds for each group of digits in it.
+    """
+    return _hide_digits(number, harmless=0)
 
 
 class CallLogFile:
@@ -95,12 +104,13 @@ class CallLogFile:
         }
         if call.direction is Direction.OUTBOUND:
             line["status"] = outcome.status.value if outcome.status else ""
-            line["originator"] = list(call.originator)
+            line["originator"] = [self._text(one) for one in call.originator]
             line["came_in"] = call.came_in
         else:
             line["verstat"] = outcome.verstat.value if outcome.verstat else ""
         line["attest"] = outcome.attest
-        line["signer"] = outcome.signer
+        # a certificate may be named for the number it is for
+        line["signer"] = self._text(outcome.signer)
         if outcome.detail:
             line["detail"] = self._said(outcome.detail, record)
         shown = outcome.rejections[:MOST_REJECTIONS]
@@ -118,68 +128,99 @@ class CallLogFile:
 
     def _said(self, detail: str, record: Record) -> str:
         """A detail may quote the numbers; they are shown as everywhere in the line."""
-        call, outcome = record.call, record.outcome
-        for number in {outcome.orig, outcome.dest, call.orig, call.dest} - {""}:
-            detail = detail.replace(number, self._show(number))
         if self._show is not str:
-            detail = _hide_digits(detail)
-        return detail[:LONGEST_DETAIL]
+            call, outcome = record.call, record.outcome
+            for number in {outcome.orig, outcome.dest, call.orig, call.dest} - {""}:
+                # a short one only where it stands alone: "1" is not hidden in "10.1 s"
+                alone = rf"(?<![\w.]){re.escape(number)}(?![\w.])"
+                detail = re.sub(alone, self._show(number), detail)
+        return self._text(detail)[:LONGEST_DETAIL]
+
+    def _text(self, text: str) -> str:
+        """Text that may have numbers in it."""
+        return text if self._show is str else _hide_digits(text)
 
     def _put(self, line: dict[str, object]) -> None:
         try:
             self._queue.put_nowait(msgspec.json.encode(line) + b"\n")
         except queue.Full:
-            self._lost += 1
-            if self._lost in {1, 10, 100} or self._lost % 1000 == 0:
-                log.error("the call log cannot keep up: %d lines lost", self._lost)
+            self._lose(1, "the disk cannot keep up")
+        except UnicodeEncodeError as error:
+            self._lose(1, f"not text: {error.reason}")
+
+    def _lose(self, lines: int, why: object) -> None:
+        """Count lost lines, and say so: the first, then ever more rarely."""
+        before, self._lost = self._lost, self._lost + lines
+        if len(str(before)) != len(str(self._lost)) or before == 0 or self._lost % 1000 == 0:
+            log.error("call log %s: %s: %d lines lost", self._path or "-", why, self._lost)
 
     def _write(self) -> None:
-        if self._path is None:
-            while (line := self._queue.get()) is not None:
-                sys.stdout.buffer.write(line)
-                if self._queue.empty():
-                    sys.stdout.buffer.flush()
-            return
-        stream: BinaryIO | None = None
+        """Write until the queue ends. What cannot be written is lost, whatever the reason."""
+        output = _Output(self._path)
         while (line := self._queue.get()) is not None:
             try:
-                stream = self._open(stream)
-                stream.write(line)
-                stream.flush()
-            except OSError as error:
-                self._lost += 1
-                log.error("call log %s: %s: %d lines lost", self._path, error, self._lost)
-        if stream is not None:
-            stream.close()
-
-    def _open(self, stream: BinaryIO | None) -> BinaryIO:
-        path = self._path
-        assert path is not None
-        if stream is not None:
-            try:
-                if path.stat().st_ino == _inode(stream):
-                    return stream
-            except FileNotFoundError:
-                pass
-            stream.close()
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "ab")
+                output.write(line, more=not self._queue.empty())
+            except (OSError, ValueError) as error:
+                self._lose(1, error)
+        output.close()
 
 
-def _hide_digits(text: str) -> str:
-    """``text`` with the end of each run of digits that could be a number hidden."""
-    words, run = [], ""
-    for character in [*text, ""]:
-        if character.isdigit():
-            run += character
-            continue
-        words.append(shortened(run) if len(run) > 6 else run)
-        words.append(character)
-        run = ""
-    return "".join(words)
+class _Output:
+    """The file, opened again when it was moved away, or standard output; used by one thread."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._open: int | None = None
+        self._cut = False
+
+    def write(self, line: bytes, *, more: bool) -> None:
+        """Write one line; ``more`` will follow at once. Raises OSError, ValueError (closed)."""
+        if self._path is None:
+            sys.stdout.buffer.write(line)
+            if not more:
+                sys.stdout.buffer.flush()
+            return
+        stream = self._stream(self._path)
+        # after a line that was cut off (a full disk) the next one must not continue it
+        octets = b"\n" + line if self._cut else line
+        written = os.write(stream, octets)
+        self._cut = written < len(octets) and (written > 0 or self._cut)
+        if written < len(octets):
+            raise OSError(f"{written} of {len(octets)} octets written")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
+
+    def _stream(self, path: Path) -> int:
+        if self._open is not None:
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(self._open)):
+                    return self._open
+            self.close()
+            self._cut = False
+        self._open = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        return self._open
 
 
-def _inode(stream: BinaryIO) -> int:
-    return os.fstat(stream.fileno()).st_ino
+def _hide_digits(text: str, *, harmless: int = _LONGEST_SHORT) -> str:
+    """``text`` with the end of each group of more digits than ``harmless`` hidden."""
+
+    def hidden(found: re.Match[str]) -> str:
+        digits = sum(one.isdecimal() for one in found[0])
+        if digits <= harmless:
+            return found[0]
+        shown = digits - _HIDDEN_DIGITS if digits > _LONGEST_SHORT else 0
+        written = ""
+        for one in found[0]:
+            if one.isdecimal():
+                shown -= 1
+            written += "x" if one.isdecimal() and shown < 0 else one
+        return written
+
+    return _GROUPED.sub(hidden, text)
 
 
 def _stamp(at: float) -> str:

@@ -18,10 +18,12 @@ from msgspec import Meta, Struct
 from pbx_stir.errors import ConfigurationError
 
 LARGEST_FILE: Final = 1 << 20
+LONGEST_SECRET: Final = 500
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z")]
+Host = Annotated[str, Meta(pattern=r"\A[!-~]{1,255}\Z")]
 Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
 
 
@@ -33,8 +35,8 @@ class AsteriskSection(_Strict, frozen=True):
     """``[[asterisk]]``: a PBX's manager interface."""
 
     secret_file: str
-    username: str = "pbx-stir"
-    host: str = "127.0.0.1"
+    username: Annotated[str, Meta(pattern=r"\A[ -~]{1,80}\Z")] = "pbx-stir"
+    host: Host = "127.0.0.1"
     port: Port = 5038
     name: Name | None = None
     tls: bool = False
@@ -163,7 +165,11 @@ class Loaded(Struct, frozen=True):
 
     def resolve(self, name: str) -> Path:
         """``name`` as a path, relative to the configuration file's folder."""
-        return self.path.parent / Path(name).expanduser()
+        return self.path.parent / _expanded(name)
+
+    def pattern(self, name: str) -> str:
+        """``name`` as a glob pattern; what the folder's own name has of ``[`` or ``*`` is plain."""
+        return str(Path(glob.escape(str(self.path.parent))) / _expanded(name))
 
     def wrong(self, key: str, message: str, hint: str = "") -> ConfigurationError:
         """The error for ``key`` of this file."""
@@ -174,9 +180,9 @@ class Loaded(Struct, frozen=True):
         path = self.resolve(name)
         try:
             octets = _bounded(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             hint = "check the path, and that the service's user may read it"
-            raise self.wrong(key, f"cannot read {path}: {error.strerror}", hint) from error
+            raise self.wrong(key, f"cannot read {path}: {_why(error)}", hint) from error
         if octets is None:
             raise self.wrong(key, f"{path} is larger than {LARGEST_FILE} octets")
         return octets
@@ -185,26 +191,50 @@ class Loaded(Struct, frozen=True):
         """As ``read``, for a secret: refused where others than owner and group may read it."""
         path = self.resolve(name)
         octets = self.read(key, name)
-        if path.stat().st_mode & stat.S_IRWXO:
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            raise self.wrong(key, f"cannot read {path}: {_why(error)}") from error
+        if mode & stat.S_IRWXO:
             raise self.wrong(key, f"{path} is open to everyone", f"chmod o= {path}")
         return octets
 
     def secret(self, key: str, name: str) -> str:
         """A one-line secret, without the line's end."""
-        text = self.read_private(key, name).decode("utf-8", "strict").rstrip("\r\n")
-        if not text or any(ord(character) < 32 for character in text):
-            raise self.wrong(key, "not one line of text", "put the secret alone on one line")
+        octets = self.read_private(key, name)
+        try:
+            text = octets.decode("ascii").rstrip("\r\n")
+        except UnicodeDecodeError:
+            # not its cause, which quotes the secret
+            text = ""
+        if not text or len(text) > LONGEST_SECRET or not text.isprintable():
+            where = self.resolve(name)
+            hint = "put the secret alone on one line, in ASCII"
+            raise self.wrong(key, f"{where} is not one line of text", hint)
         return text
 
     def matching(self, key: str, patterns: tuple[str, ...]) -> tuple[Path, ...]:
         """The files that ``patterns`` match; one that matches none is an error."""
         found: dict[Path, None] = {}
         for pattern in patterns:
-            names = sorted(glob.glob(str(self.resolve(pattern))))
+            names = sorted(glob.glob(self.pattern(pattern)))
             if not names:
                 raise self.wrong(key, f"no file matches {pattern}", "check the path")
             found.update((Path(name), None) for name in names)
         return tuple(found)
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        # "~nobody": no such home, so it is a file's name like any other
+        return Path(name)
+
+
+def _why(error: OSError | ValueError) -> str:
+    """What the system says, or (a name with a zero octet) what Python does."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _bounded(path: Path) -> bytes | None:
@@ -221,9 +251,9 @@ def load(path: Path) -> Loaded:
     """
     try:
         octets = _bounded(path)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         hint = "name it with --config"
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+        raise ConfigurationError(f"cannot read {path}: {_why(error)}", hint=hint) from error
     if octets is None:
         raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
     try:
@@ -239,8 +269,9 @@ def load(path: Path) -> Loaded:
 
 def _where(message: str) -> tuple[str, str]:
     """Split msgspec's sentence into what is wrong and the key it is wrong at."""
-    what, _, where = message.rpartition(" - at `$")
+    what, _, where = message.rpartition(" - at `")
     if not what:
-        return message.lower(), "top level"
-    key = where.rstrip("`").lstrip(".")
+        what, where = message, ""
+    # a key of a table that is itself wrong: "at `key` in `$.table`"
+    key = where.removeprefix("key` in `").removeprefix("$").rstrip("`").lstrip(".")
     return what[:1].lower() + what[1:], key or "top level"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.config import Loaded, TrunkSection
+from pbx_stir.directory.publisher import Publication, publications
 from pbx_stir.directory.routes import Route, Routes, Served
 from pbx_stir.errors import ConfigurationError, MalformedNumber
 from pbx_stir.services.authentication import NeverSigned
@@ -30,7 +31,7 @@ def number_set(loaded: Loaded, key: str, items: Iterable[str], digits: int = 15)
         return NumberSet.parse(items, max_digits=digits)
     except MalformedNumber as error:
         hint = 'such as "+12125551234", "+12125551200-+12125551299" or "+1212555*"'
-        raise loaded.wrong(key, str(error), hint) from error
+        raise loaded.wrong(key, error.message, hint) from error
 
 
 def callers(loaded: Loaded) -> Callers:
@@ -40,10 +41,11 @@ def callers(loaded: Loaded) -> Callers:
         if section.name in trunks:
             raise loaded.wrong(f"trunk[{index}].name", f"a second trunk {section.name!r}")
         trunks[section.name] = _trunk(loaded, f"trunk[{index}]", section)
-    originators = {
-        section.name: number_set(loaded, f"originator[{index}].numbers", section.numbers)
-        for index, section in enumerate(loaded.values.originator)
-    }
+    originators: dict[str, NumberSet] = {}
+    for index, one in enumerate(loaded.values.originator):
+        if one.name in originators:
+            raise loaded.wrong(f"originator[{index}].name", f"a second originator {one.name!r}")
+        originators[one.name] = number_set(loaded, f"originator[{index}].numbers", one.numbers)
     return Callers(trunks, originators)
 
 
@@ -57,17 +59,17 @@ def _trunk(loaded: Loaded, key: str, section: TrunkSection) -> Trunk:
             max_digits=section.max_digits,
         )
     except ConfigurationError as error:
-        raise loaded.wrong(key, str(error)) from error
+        raise loaded.wrong(key, error.message, error.hint) from error
     presents = ""
     if section.present != "from":
-        presents = _number(loaded, f"{key}.present", section.present)
+        presents = _number(loaded, f"{key}.present", section.present, section.max_digits)
     aliases: dict[str, tuple[str, ...]] = {}
     for did, listed in section.called.items():
         meant = (listed,) if isinstance(listed, str) else listed
         at = f"{key}.called.{did}"
         if not 1 <= len(meant) <= number.MOST_ALIASES:
             raise loaded.wrong(at, f"not 1 to {number.MOST_ALIASES} numbers")
-        aliases[did] = tuple(_number(loaded, at, one) for one in meant)
+        aliases[did] = tuple(_number(loaded, at, one, section.max_digits) for one in meant)
     return Trunk(
         name=section.name,
         rules=rules,
@@ -78,13 +80,12 @@ def _trunk(loaded: Loaded, key: str, section: TrunkSection) -> Trunk:
     )
 
 
-def _number(loaded: Loaded, key: str, text: str) -> str:
+def _number(loaded: Loaded, key: str, text: str, max_digits: int) -> str:
     try:
-        return number.canonical(text)
+        return number.canonical(text, max_digits=max_digits)
     except MalformedNumber as error:
-        raise loaded.wrong(
-            key, str(error), 'digits with the country code, "+12125551234"'
-        ) from error
+        hint = 'digits with the country code, "+12125551234"'
+        raise loaded.wrong(key, error.message, hint) from error
 
 
 def credentials(loaded: Loaded) -> tuple[Credential, ...]:
@@ -108,7 +109,7 @@ def anchors(loaded: Loaded, key: str, patterns: tuple[str, ...]) -> AnchorFiles:
     for pattern in patterns:
         loaded.matching(key, (pattern,))
     try:
-        return AnchorFiles([str(loaded.resolve(pattern)) for pattern in patterns])
+        return AnchorFiles([loaded.pattern(pattern) for pattern in patterns])
     except ConfigurationError as error:
         raise ConfigurationError(
             f"{loaded.path}: {key}: {error.message}", hint=error.hint
@@ -150,7 +151,8 @@ def routes(loaded: Loaded) -> Routes:
 
 def _public_key(loaded: Loaded, key: str, text: str) -> bytes:
     try:
-        octets = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        padded = text + "=" * (-len(text) % 4)
+        octets = base64.b64decode(padded, altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
         octets = b""
     if len(octets) != 32:
@@ -174,8 +176,21 @@ def tls_of(loaded: Loaded, key: str, name: str | None) -> ssl.SSLContext | None:
     path = loaded.resolve(name)
     try:
         return ssl.create_default_context(cafile=path)
-    except (OSError, ssl.SSLError) as error:
-        raise loaded.wrong(key, f"no CA certificates in {path}: {error}") from error
+    except (OSError, ValueError) as error:
+        hint = "a file of PEM certificates that the service's user may read"
+        raise loaded.wrong(key, f"no CA certificates in {path}: {error}", hint) from error
+
+
+def published(loaded: Loaded, signers: Sequence[Credential]) -> tuple[Publication, ...]:
+    """What is to be published of our own numbers, and where; nothing where none are named."""
+    section = loaded.values.publish
+    if not section.numbers:
+        return ()
+    numbers = number_set(loaded, "publish.numbers", section.numbers)
+    try:
+        return publications(signers, numbers, section.cps)
+    except ConfigurationError as error:
+        raise loaded.wrong("publish", error.message, error.hint) from error
 
 
 def state_dir(loaded: Loaded) -> Path:
@@ -183,7 +198,8 @@ def state_dir(loaded: Loaded) -> Path:
     path = loaded.resolve(loaded.values.state_dir)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         hint = "create it for the service's user"
-        raise loaded.wrong("state_dir", f"{path}: {error.strerror}", hint) from error
+        why = getattr(error, "strerror", None) or error
+        raise loaded.wrong("state_dir", f"{path}: {why}", hint) from error
     return path

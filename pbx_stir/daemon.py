@@ -23,7 +23,7 @@ from pbx_stir.config import Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
-from pbx_stir.directory.publisher import Publisher, publications
+from pbx_stir.directory.publisher import Publisher
 from pbx_stir.directory.resolver import Resolver
 from pbx_stir.errors import ConfigurationError, UsageError
 from pbx_stir.pbx.ami import AsteriskSettings
@@ -59,7 +59,9 @@ def build(loaded: Loaded) -> Daemon:
     try:
         _assemble(loaded, daemon)
     except UsageError as error:
-        raise ConfigurationError(f"{loaded.path}: {error.message}", hint=error.hint) from error
+        raise ConfigurationError(
+            f"{loaded.path}: verification: {error.message}", hint=error.hint
+        ) from error
     return daemon
 
 
@@ -121,9 +123,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         call_log=call_log,
         clocks=clocks,
     )
-    if values.publish.numbers:
-        numbers = configured.number_set(loaded, "publish.numbers", values.publish.numbers)
-        wanted = publications(credentials, numbers, values.publish.cps)
+    wanted = configured.published(loaded, credentials)
+    if wanted:
         lifetime = values.publish.record_days * 86_400
         publisher = Publisher(
             publications=wanted, keys=keys, sink=client, lifetime_seconds=lifetime
@@ -134,7 +135,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
 
 def _judge(loaded: Loaded, daemon: Daemon, policy: VerificationPolicy) -> Judge:
     section = loaded.values.verification
-    hosts = None if section.x5u_hosts == "any" else frozenset(section.x5u_hosts)
+    hosts = None if section.x5u_hosts == "any" else frozenset(map(str.lower, section.x5u_hosts))
     tls_ca = None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca)
     source, close = fetching(section.x5u_allow, tls_ca, hosts)
     daemon.closes.append(close)

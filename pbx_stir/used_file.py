@@ -48,6 +48,8 @@ class UsedFile:
         except OSError as error:
             hint = "state_dir must be a folder that the service may write"
             raise ConfigurationError(f"{path}: {error.strerror}", hint=hint) from error
+        self._most_octets = LARGEST_FILE
+        self._cut = False
         self._thread = threading.Thread(target=self._write, name="used-file", daemon=True)
         self._thread.start()
 
@@ -67,17 +69,29 @@ class UsedFile:
     def _write(self) -> None:
         while (note := self._queue.get()) is not None:
             try:
-                os.write(self._stream, _encoder.encode(note) + b"\n")
-                if os.fstat(self._stream).st_size > LARGEST_FILE:
+                self._add(_encoder.encode(note) + b"\n")
+                if os.fstat(self._stream).st_size > self._most_octets:
                     self._begin_anew()
             except OSError as error:
                 self._said(error.strerror or str(error))
         os.close(self._stream)
 
+    def _add(self, line: bytes) -> None:
+        # after a line that was cut off (a full disk) the next one must not continue it
+        octets = b"\n" + line if self._cut else line
+        written = os.write(self._stream, octets)
+        self._cut = written < len(octets)
+        if self._cut:
+            self._said("the disk is full")
+
     def _begin_anew(self) -> None:
+        # should nearly all of it still matter, or the disk be full: not again with every note
+        self._most_octets *= 2
         kept = _alive(_read(self._path), time.time())
         old, self._stream = self._stream, _begin(self._path, kept)
         os.close(old)
+        self._cut = False
+        self._most_octets = max(LARGEST_FILE, 2 * os.fstat(self._stream).st_size)
 
     def _said(self, why: str) -> None:
         self._lost += 1
@@ -92,7 +106,7 @@ def _read(path: Path) -> Iterable[Note]:
         return
     for line in lines:
         # the last line may be cut off; a damaged one is worth less than the service
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError):
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             yield _decoder.decode(line)
 
 
@@ -111,6 +125,12 @@ def _begin(path: Path, notes: Iterable[Note]) -> int:
     with contextlib.suppress(FileNotFoundError):
         fresh.unlink()
     stream = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-    os.write(stream, b"".join(_encoder.encode(note) + b"\n" for note in notes))
-    fresh.replace(path)
+    try:
+        with os.fdopen(stream, "wb", closefd=False) as file:
+            file.write(b"".join(_encoder.encode(note) + b"\n" for note in notes))
+        # only now: what was there before is worth more than the half of it
+        fresh.replace(path)
+    except OSError:
+        os.close(stream)
+        raise
     return stream

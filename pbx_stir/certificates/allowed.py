@@ -43,7 +43,7 @@ def fetching(
     if tls_ca is not None:
         try:
             context = ssl.create_default_context(cafile=str(tls_ca))
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:
             raise UsageError(f"cannot read CA certificates from {tls_ca}: {error}") from error
         origin_tls = dict.fromkeys(origins, context)
     fetcher = X5uFetcher(rule=EgressRule(origins=origins), hosts=hosts, origin_tls=origin_tls)

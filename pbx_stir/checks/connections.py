@@ -13,7 +13,6 @@ from pbx_stir.config import AsteriskSection, Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
-from pbx_stir.stir.certificate import SpcPolicy
 from pbx_stir.stir.record import check_record, parse_record
 
 SECONDS = 5.0
@@ -27,16 +26,15 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
     """Give what is wrong with the PBXs and CPSs that ``loaded`` names."""
     try:
         settings = daemon.asterisks(loaded)
-    except ConfigurationError as wrong:
-        yield error("pbx-wrong", wrong.message, str(loaded.path), wrong.hint)
+    except ConfigurationError:
+        # has its own finding, as the CAs of outgoing.tls_ca have
         settings = []
     for one, section in zip(settings, loaded.values.asterisk, strict=False):
         async for found in _pbx(loaded, one, section):
             yield found
     try:
         tls = configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
-    except ConfigurationError as wrong:
-        yield error("tls-ca", wrong.message, str(loaded.path), wrong.hint)
+    except ConfigurationError:
         return
     client = CpsClient(tls=tls, allow_plain=loaded.values.outgoing.plain_loopback)
     try:
@@ -159,6 +157,7 @@ async def _own_records(loaded: Loaded, client: CpsClient) -> AsyncIterator[Findi
         ).current()
     except ConfigurationError:
         return
+    policy = configured.spc_policy(loaded)
     for named in publish.numbers[:8]:
         if named.endswith("*"):
             continue
@@ -173,7 +172,7 @@ async def _own_records(loaded: Loaded, client: CpsClient) -> AsyncIterator[Findi
             for token in tokens:
                 try:
                     signed = parse_record(token)
-                    await asyncio.to_thread(check_record, signed, anchors, time.time(), SpcPolicy())
+                    await asyncio.to_thread(check_record, signed, anchors, time.time(), policy)
                 except PbxStirError as wrong:
                     why = wrong.message
                     continue

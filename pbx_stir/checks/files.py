@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
-from pbx_stir import configured
+from pbx_stir import configured, daemon
+from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.config import Loaded
 from pbx_stir.directory.holdings import nameable
-from pbx_stir.directory.key_files import KeyFiles
-from pbx_stir.errors import ConfigurationError, PbxStirError
+from pbx_stir.directory.key_files import KeyFiles, OwnKey
+from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.stir import certificate
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberSet
@@ -31,6 +33,7 @@ def check_files(loaded: Loaded, now: float) -> Iterator[Finding]:
         yield from _expiry(loaded, f"credential[{index}]", one, now)
         yield from _trusted(loaded, f"credential[{index}]", one, now)
     yield from _coverage(loaded, credentials)
+    yield from _published(loaded, credentials)
     yield from _state(loaded)
     yield from _choices(loaded)
 
@@ -41,11 +44,15 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         ("trunk", configured.callers),
         ("route", configured.routes),
         ("numbers", configured.never_signed),
+        ("pbx", daemon.asterisks),
+        ("tls-ca", _outgoing),
+        ("x5u", _x5u),
+        ("call-log", _call_log),
     )
     for name, make in parts:
         try:
             make(loaded)
-        except ConfigurationError as wrong:
+        except (ConfigurationError, UsageError) as wrong:
             yield error(f"{name}-wrong", wrong.message, str(loaded.path), wrong.hint)
     trust = loaded.values.verification.trust
     if not trust:
@@ -60,6 +67,31 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         configured.anchors(loaded, "verification.trust", trust)
     except ConfigurationError as wrong:
         yield error("anchors-wrong", wrong.message, str(loaded.path), wrong.hint)
+
+
+def _outgoing(loaded: Loaded) -> None:
+    configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
+
+
+def _x5u(loaded: Loaded) -> None:
+    """What names the servers of certificates."""
+    section = loaded.values.verification
+    try:
+        for one in section.x5u_allow:
+            origin_of(one)
+    except UsageError as wrong:
+        raise loaded.wrong("verification.x5u_allow", wrong.message, wrong.hint) from wrong
+    configured.tls_of(loaded, "verification.x5u_tls_ca", section.x5u_tls_ca)
+
+
+def _call_log(loaded: Loaded) -> None:
+    name = loaded.values.call_log.file
+    path = loaded.resolve(name)
+    if name == "-" or (path.is_file() and os.access(path, os.W_OK)):
+        return
+    if path.exists() or not os.access(path.parent, os.W_OK | os.X_OK):
+        hint = "a file in a folder that the service's user may write"
+        raise loaded.wrong("call_log.file", f"{path} cannot be written", hint)
 
 
 def _credentials(loaded: Loaded) -> tuple[tuple[Credential, ...], list[Finding]]:
@@ -104,8 +136,10 @@ def _expiry(loaded: Loaded, key: str, one: Credential, now: float) -> Iterator[F
 
 def _trusted(loaded: Loaded, key: str, one: Credential, now: float) -> Iterator[Finding]:
     """Whether we would verify our own calls: the usual way to find a chain that is not whole."""
+    trust = loaded.values.verification.trust
     try:
-        trust = loaded.values.verification.trust
+        if not trust:
+            return
         anchors = configured.anchors(loaded, "verification.trust", trust).current()
         chain = certificate.parse_chain(one.chain)
         certificate.find_path(chain, anchors, now)
@@ -137,8 +171,7 @@ def _coverage(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[F
             numbers = NumberSet.parse(section.numbers, max_digits=section.max_digits)
         except PbxStirError:
             continue
-        signed = [name for one in credentials for name in nameable(numbers, one.tn_auth_list)]
-        if not signed:
+        if not any(_signs(one, numbers) for one in credentials):
             yield error(
                 "numbers-not-covered",
                 f"no certificate covers any of {', '.join(section.numbers)[:120]}",
@@ -147,12 +180,47 @@ def _coverage(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[F
             )
 
 
-def _state(loaded: Loaded) -> Iterator[Finding]:
+def _signs(one: Credential, numbers: NumberSet) -> bool:
+    """Whether a credential is for any of ``numbers``; a provider's code is for those it has."""
+    lists = [listed for listed in (one.tn_auth_list, *one.above) if listed.has_numbers]
+    for listed in lists:
+        numbers = NumberSet.parse(nameable(numbers, listed))
+    return not lists or bool(numbers.ranges)
+
+
+def _published(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[Finding]:
+    """Whether our own records can be signed, and where they go."""
+    publish = loaded.values.publish
+    if not publish.numbers or not publish.cps:
+        yield warning(
+            "not-published",
+            "no keys are published: nobody can store a PASSporT for our numbers",
+            f"{loaded.path}: publish",
+            'numbers = ["+1…"] and cps = ["https://…"]',
+        )
+        return
+    if not credentials:
+        # what is wrong with them has its own finding
+        return
     try:
-        state = configured.state_dir(loaded)
-        keys = KeyFiles(state / "keys").load()
-    except PbxStirError as wrong:
-        yield error("state-dir", str(wrong), f"{loaded.path}: state_dir")
+        configured.published(loaded, credentials)
+    except ConfigurationError as wrong:
+        yield error("publish-wrong", wrong.message, str(loaded.path), wrong.hint)
+
+
+def _state(loaded: Loaded) -> Iterator[Finding]:
+    """The state folder, which is the service's to make: root would make it root's."""
+    where = f"{loaded.path}: state_dir"
+    state = loaded.resolve(loaded.values.state_dir)
+    keys: tuple[OwnKey, ...] = ()
+    try:
+        if (state / "keys").exists():
+            keys = KeyFiles(state / "keys").load()
+        elif state.exists() and not (state.is_dir() and os.access(state, os.W_OK | os.X_OK)):
+            yield error("state-dir", f"{state} is no folder that can be written", where)
+            return
+    except (PbxStirError, OSError, ValueError) as wrong:
+        yield error("state-dir", str(wrong), where)
         return
     if not keys and loaded.values.publish.numbers:
         yield note(
@@ -165,13 +233,6 @@ def _state(loaded: Loaded) -> Iterator[Finding]:
 def _choices(loaded: Loaded) -> Iterator[Finding]:
     """Settings that work, and that an administrator may not have meant."""
     values = loaded.values
-    if not values.publish.numbers or not values.publish.cps:
-        yield warning(
-            "not-published",
-            "no keys are published: nobody can store a PASSporT for our numbers",
-            f"{loaded.path}: publish",
-            'numbers = ["+1…"] and cps = ["https://…"]',
-        )
     if not values.route:
         yield warning(
             "no-route",

@@ -53,9 +53,18 @@ async def _check(path: Path, *, offline: bool) -> list[Finding]:
         loaded = config.load(path)
     except ConfigurationError as wrong:
         return [error("configuration", wrong.message, str(path), wrong.hint)]
-    found = list(check_files(loaded, time.time()))
-    if not offline:
-        found += [one async for one in check_connections(loaded)]
+    found: list[Finding] = []
+    try:
+        found += check_files(loaded, time.time())
+        if not offline:
+            async for one in check_connections(loaded):
+                # one by one: what was found before a failure stays
+                found.append(one)
+    except Exception as wrong:
+        # monitoring reads one object, whatever is wrong: here, with us
+        what = f"{type(wrong).__name__}: {wrong}"
+        hint = "please report this"
+        found.append(error("check-broken", f"a check failed itself: {what}", str(path), hint))
     return found
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import itertools
+import re
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pbx_stir.cli.files import octets_of
 from pbx_stir.cli.store import SECONDS, add_cps_arguments, client_of
 from pbx_stir.errors import MalformedSealed, PbxStirError, UsageError
+
+_COMPACT: Final = re.compile(r"[A-Za-z0-9_.-]+")
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -85,8 +88,13 @@ def _opened(blobs: tuple[bytes, ...], keys: list[X25519PrivateKey], dest: str) -
         except MalformedSealed as error:
             print(f"opened, but not of the sealed form: {error}", file=sys.stderr)
             continue
-        if opened is not None:
-            found.append(opened.passport)
+        if opened is None:
+            continue
+        if not _COMPACT.fullmatch(opened.passport):
+            # anybody may seal anything to us: what is no token is not for a terminal
+            print(f"opened, but not a PASSporT: {opened.passport[:80]!a}", file=sys.stderr)
+            continue
+        found.append(opened.passport)
     return found
 
 

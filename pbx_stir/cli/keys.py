@@ -108,7 +108,7 @@ def _publisher(loaded: Loaded, keys: KeyFiles, client: object) -> Publisher:
     """What the service would publish."""
     from pbx_stir import configured
     from pbx_stir.cps.client import CpsClient
-    from pbx_stir.directory.publisher import Publisher, publications
+    from pbx_stir.directory.publisher import Publisher
 
     assert isinstance(client, CpsClient)
     section = loaded.values.publish
@@ -116,9 +116,8 @@ def _publisher(loaded: Loaded, keys: KeyFiles, client: object) -> Publisher:
         raise loaded.wrong(
             "publish", "no numbers or no cps", "[publish] takes numbers = [...] and cps = [...]"
         )
-    numbers = configured.number_set(loaded, "publish.numbers", section.numbers)
     return Publisher(
-        publications=publications(configured.credentials(loaded), numbers, section.cps),
+        publications=configured.published(loaded, configured.credentials(loaded)),
         keys=keys,
         sink=client,
         lifetime_seconds=section.record_days * 86_400,

@@ -8,7 +8,9 @@ answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -50,6 +52,9 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a locale that lacks a character must not turn a verdict into a traceback
+        sys.stdout.reconfigure(errors="backslashreplace")
     wanted = next((word for word in given if not word.startswith("-")), None)
     parsed = _parser(wanted).parse_args(given)
     module = importlib.import_module(f"pbx_stir.cli.{parsed.command}")
@@ -63,9 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # the reader has gone: nothing more to say, and no complaint at the interpreter's end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+        return 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EIO}:
+            raise
+        print(f"pbx-stir {parsed.command}: cannot write: {error.strerror}", file=sys.stderr)
+        _discard_output()
         return 1
     return status
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli.files import octets_of
-from pbx_stir.errors import PbxStirError, TooLarge, UsageError
+from pbx_stir.errors import Malformed, PbxStirError, TooLarge, UsageError
 
 if TYPE_CHECKING:
     from pbx_stir.cps.client import CpsClient
@@ -86,7 +86,7 @@ async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[by
         )
         try:
             blobs = [sealing.seal(token, chain, key, dest) for key in keys]
-        except TooLarge as error:
+        except (Malformed, TooLarge) as error:
             raise UsageError(str(error)) from error
         results = await client.store([args.cps], dest, blobs, time.monotonic() + SECONDS)
     finally:
@@ -104,7 +104,11 @@ async def _keys(client: CpsClient, args: argparse.Namespace, dest: str) -> list[
     now = time.time()
     found: dict[bytes, None] = {}
     for token in tokens:
-        signed = record.parse_record(token)
+        try:
+            signed = record.parse_record(token)
+        except Malformed as error:
+            print(f"a record that cannot be read: {error}", file=sys.stderr)
+            continue
         if signed.record.exp >= now:
             found.update((key.public, None) for key in signed.record.keys)
     if not found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import glob
 import sys
 import time
 from collections.abc import Sequence
@@ -114,7 +115,7 @@ def _anchors(name: str) -> Anchors:
 
     octets_of(name)
     try:
-        return anchors.load([name])
+        return anchors.load([glob.escape(name)])
     except ConfigurationError as error:
         raise UsageError(f"--trust: {error}") from error
 
