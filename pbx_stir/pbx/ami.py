@@ -231,7 +231,7 @@ class AmiConnection:
             action.future.exception()  # seen, even if nobody waits any more
 
     async def close(self) -> None:
-        """Log off, and close."""
+        """Log off, and close; nothing if the connection is over."""
         with contextlib.suppress(PbxStirError):
             await self.request("Logoff", timeout_seconds=1.0)
         self.abort("closed")

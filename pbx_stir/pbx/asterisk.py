@@ -17,7 +17,8 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from panoramisk.message import Message
 
@@ -26,11 +27,6 @@ from pbx_stir.pbx import hook
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
 from pbx_stir.services.call import Call, Direction, Mode, Reason, Status, Verstat
 
-HEARTBEAT_SECONDS = 1.0
-# A PBX that does not answer a ping for so long is frozen or gone.
-SILENCE_SECONDS = 3.0
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 30.0
 # How long past its moment an answer may still wait for the PBX's word.
 GRACE_SECONDS = 0.25
 
@@ -42,6 +38,19 @@ _CDR_COLUMNS = {
     "STIR_SIGNER": "stir_signer",
     "STIR_ID": "stir_id",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds: between heartbeats, until a PBX that does not answer counts as gone, of retries.
+
+    The dialplan takes a heartbeat for dead after five seconds.
+    """
+
+    heartbeat: float = 1.0
+    silence: float = 3.0
+    first_retry: float = 0.5
+    last_retry: float = 30.0
 
 
 class Receiver(Protocol):
@@ -65,6 +74,7 @@ class AsteriskPbx:
         receiver: Receiver,
         *,
         max_waiting: int = 2000,
+        timing: Timing = Timing(),
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -75,6 +85,7 @@ class AsteriskPbx:
         self._settings = settings
         self._receiver = receiver
         self._max_waiting = max_waiting
+        self._timing = timing
         self._monotonic = monotonic
         self._jitter = jitter
         self._log = logging.getLogger(f"pbx_stir.pbx.{settings.name}")
@@ -88,18 +99,19 @@ class AsteriskPbx:
         failures = 0
         while not self._stopped.is_set():
             try:
-                connection = await AmiConnection.open(self._settings, self._on_event)
+                connection = await self._open()
             except PbxUnavailable as error:
                 failures += 1
                 self._log_failure(error, failures)
             else:
                 failures = 0
-                await self._serve(connection)
+                if connection is not None:
+                    await self._serve(connection)
             if not self._stopped.is_set():
                 await self._pause(failures)
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
-        """Tell the dialplan that nobody listens any more, answer what waits, log off."""
+        """Tell the dialplan that nobody listens, answer what waits, then let ``run`` log off."""
         self._beating = False
         connection = self._connection
         if connection is not None:
@@ -112,8 +124,6 @@ class AsteriskPbx:
             if late:
                 self._log.warning("stopped with %d calls unanswered", len(late))
         self._stopped.set()
-        if connection is not None:
-            await connection.close()
 
     async def answer(
         self, call: Call, variables: Sequence[tuple[str, str]], give_up_at: float
@@ -179,28 +189,47 @@ class AsteriskPbx:
 
     # The connection.
 
+    async def _open(self) -> AmiConnection | None:
+        """A connection that is logged in; None if ``stop`` came first."""
+        opening = asyncio.create_task(AmiConnection.open(self._settings, self._on_event))
+        await self._unless_stopped(opening)
+        if not opening.done():
+            opening.cancel()
+            with contextlib.suppress(asyncio.CancelledError, PbxUnavailable):
+                await (await opening).close()
+            return None
+        return opening.result()
+
+    async def _unless_stopped(self, what: asyncio.Future[Any]) -> None:
+        """Return when it is done, or ``stop`` has come."""
+        stopped = asyncio.create_task(self._stopped.wait())
+        try:
+            await asyncio.wait((what, stopped), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+
     async def _serve(self, connection: AmiConnection) -> None:
         self._connection = connection
         self._log.info("logged in at %s:%d", self._settings.host, self._settings.port)
         beat = asyncio.create_task(self._beat(connection))
         try:
-            await asyncio.wait((connection.lost,))
+            await self._unless_stopped(connection.lost)
+            if connection.lost.done():
+                self._log.warning("connection lost: %s", connection.lost.result())
         finally:
             self._connection = None
             self.connected.clear()
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beat
-            connection.abort("over")
-        if not self._stopped.is_set():
-            self._log.warning("connection lost: %s", connection.lost.result())
+            await connection.close()
 
     async def _beat(self, connection: AmiConnection) -> None:
         """Each second: is the PBX there, and what is its time? Then write that we are here."""
         try:
             while self._beating:
                 began = self._monotonic()
-                pong = await connection.request("Ping", timeout_seconds=SILENCE_SECONDS)
+                pong = await connection.request("Ping", timeout_seconds=self._timing.silence)
                 if not _PBX_TIME.fullmatch(str(pong.timestamp)):
                     connection.abort("a ping's answer without time")
                     return
@@ -208,13 +237,13 @@ class AsteriskPbx:
                     await self._tell(connection, f"{self.listener}:{pong.timestamp}")
                     self.connected.set()
                 spent = self._monotonic() - began
-                await asyncio.sleep(max(0.0, HEARTBEAT_SECONDS - spent))
+                await asyncio.sleep(max(0.0, self._timing.heartbeat - spent))
         except PbxStirError as error:
             connection.abort(str(error))
 
     async def _tell(self, connection: AmiConnection, value: str) -> None:
         fields = (("Variable", "STIR_HEARTBEAT"), ("Value", value))
-        response = await connection.request("Setvar", fields, timeout_seconds=SILENCE_SECONDS)
+        response = await connection.request("Setvar", fields, timeout_seconds=self._timing.silence)
         if response.response != "Success":
             raise PbxUnavailable(
                 f"the heartbeat is not taken: {str(response.message)[:100]!r}",
@@ -224,15 +253,16 @@ class AsteriskPbx:
     async def _silence(self, connection: AmiConnection) -> None:
         """Take our heartbeat away, unless another listener's is there by now."""
         answer = await connection.request(
-            "Getvar", (("Variable", "STIR_HEARTBEAT"),), timeout_seconds=SILENCE_SECONDS
+            "Getvar", (("Variable", "STIR_HEARTBEAT"),), timeout_seconds=self._timing.silence
         )
         if str(answer.value).startswith(f"{self.listener}:"):
             await self._tell(connection, "")
 
     async def _pause(self, failures: int) -> None:
         """Wait before the next attempt: longer after each failure, never the same for two."""
-        longest = min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failures, 10))
-        seconds = max(FIRST_RETRY_SECONDS, longest * (0.5 + self._jitter() / 2))
+        first, last = self._timing.first_retry, self._timing.last_retry
+        longest = min(last, first * 2 ** min(failures, 10))
+        seconds = max(first, longest * (0.5 + self._jitter() / 2))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()

@@ -1,4 +1,4 @@
-"""A listener that answers every call at once, for tests that freeze or kill it: HOST:PORT, $SECRET."""
+"""A listener that answers at once, for tests that freeze or kill it: HOST:PORT, $SECRET."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -119,7 +119,11 @@ exten => s,1,Set(CALLERID(num)=${URIDECODE(${ORIG})})
 
 [seen]
 exten => s,1,Set(SHOWN=)
- same => n,UserEvent(Seen,Tag: ${TAG},Status: ${STIR_STATUS},Verstat: ${STIR_VERSTAT},Reason: ${STIR_REASON},Attest: ${STIR_ATTEST},Orig: ${STIR_ORIG},Dest: ${STIR_DEST},Signer: ${STIR_SIGNER},Id: ${STIR_ID},Ms: ${STIR_MS},CameIn: ${STIR_CAME_IN},Name: ${URIENCODE(${CALLERID(name)})},Answer: ${URIENCODE(${STIR_ANSWER})},End: yes)
+ same => n,Set(SHOWN=Status: ${STIR_STATUS},Verstat: ${STIR_VERSTAT},Reason: ${STIR_REASON})
+ same => n,Set(SHOWN=${SHOWN},Attest: ${STIR_ATTEST},Orig: ${STIR_ORIG},Dest: ${STIR_DEST})
+ same => n,Set(SHOWN=${SHOWN},Signer: ${STIR_SIGNER},Id: ${STIR_ID},Ms: ${STIR_MS})
+ same => n,Set(SHOWN=${SHOWN},CameIn: ${STIR_CAME_IN},Name: ${URIENCODE(${CALLERID(name)})})
+ same => n,UserEvent(Seen,Tag: ${TAG},${SHOWN},Answer: ${URIENCODE(${STIR_ANSWER})},End: yes)
  same => n,Return()
 """
 
@@ -136,6 +140,16 @@ VERIFIED = (
 STORED = (("STIR_STATUS", "stored"), ("STIR_REASON", "stored"), ("STIR_ID", "log-2"))
 
 _tags = itertools.count(1)
+
+
+async def eventually(true: Callable[[], bool], timeout_seconds: float = 10) -> None:
+    """Return as soon as it is so."""
+    give_up_at = time.monotonic() + timeout_seconds
+    while time.monotonic() < give_up_at:
+        if true():
+            return
+        await asyncio.sleep(0.005)
+    raise TimeoutError
 
 
 class Desk:
@@ -197,7 +211,8 @@ class Caller:
     async def place(self, context: str, number: str, *, tag: str = "", **variables: str) -> str:
         """Let a call begin; its tag."""
         tag = tag or f"t{next(_tags)}"
-        given = {"TAG": tag, "ORIG": "12125550100", "TRUNK": "on-1", "HANG": "0", "PAUSE": "0", **variables}
+        usual = {"ORIG": "12125550100", "TRUNK": "on-1", "HANG": "0", "PAUSE": "0"}
+        given = {"TAG": tag, **usual, **variables}
         joined = ",".join(f"__{name}={value}" for name, value in given.items())
         await self.connection.request(
             "Originate",
@@ -214,9 +229,7 @@ class Caller:
 
     async def seen(self, tag: str, timeout_seconds: float = 10) -> dict[str, str]:
         """What the dialplan saw once the hook of that call was over."""
-        async with asyncio.timeout(timeout_seconds):
-            while tag not in _SEEN:
-                await asyncio.sleep(0.005)
+        await eventually(lambda: tag in _SEEN, timeout_seconds)
         return _SEEN.pop(tag)
 
     async def call(self, context: str, number: str, **variables: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from pbx_stir.services.call import Mode
-from tests.pbx.scene import EXTENSIONS, Caller, Desk, ListenerProcess, calling, listening, started
+from tests.pbx.scene import EXTENSIONS, Caller, Desk, calling, eventually, listening, started
 
 pytestmark = pytest.mark.pbx
 
@@ -223,7 +223,7 @@ async def test_mark_cannot_be_sent_along(caller: Caller, name: str) -> None:
 async def test_identity_headers_are_announced(caller: Caller) -> None:
     """All Identity headers of a SIP call reach the receiver, in order, octet for octet."""
     values = [
-        f"eyJhbGciOi.{'A' * 600}.{n};info=<https://cert.example.org/a.pem>;alg=ES256;ppt=\"shaken\""
+        f'eyJhbGciOi.{"A" * 600}.{n};info=<https://cert.example.org/a.pem>;alg=ES256;ppt="shaken"'
         for n in range(3)
     ]
     desk = Desk()
@@ -301,7 +301,7 @@ async def test_values_are_whitelisted_at_the_door(caller: Caller) -> None:
     class Careless(Desk):
         async def receive(self, call, pbx):  # type: ignore[no-untyped-def]
             given = [("STIR_VERSTAT", "No-TN-Validation"), ("STIR_REASON", "replayed")]
-            given += [("STIR_SIGNER", "a|b"), ("STIR_ID", "x\r\nAction: Logoff"), ("STIR_ATTEST", "A")]
+            given += [("STIR_SIGNER", "a|b"), ("STIR_ID", "x\r\ny"), ("STIR_ATTEST", "A")]
             await pbx.answer(call, given, time.monotonic() + 1)
 
     async with listening(caller.instance, Careless()):
@@ -321,7 +321,8 @@ async def test_long_answer_comes_in_parts(caller: Caller) -> None:
 
     async with listening(caller.instance, Wordy()):
         seen = await caller.call("in", "16465550100")
-    assert (seen["Verstat"], seen["Signer"], seen["Id"]) == ("TN-Validation-Passed", signer, call_id)
+    assert seen["Verstat"] == "TN-Validation-Passed"
+    assert (seen["Signer"], seen["Id"]) == (signer, call_id)
 
 
 async def test_old_asterisk_holds_nothing() -> None:
@@ -344,9 +345,7 @@ async def test_frozen_asterisk_is_noticed(caller: Caller) -> None:
     async with listening(instance, Desk()) as pbx:
         instance.freeze()
         try:
-            async with asyncio.timeout(10):
-                while pbx.connected.is_set():
-                    await asyncio.sleep(0.05)
+            await eventually(lambda: not pbx.connected.is_set())
         finally:
             instance.thaw()
         async with asyncio.timeout(30):
@@ -356,20 +355,13 @@ async def test_frozen_asterisk_is_noticed(caller: Caller) -> None:
 
 async def test_nothing_is_logged_as_an_error(caller: Caller) -> None:
     """The dialplan's own steps leave neither warnings nor errors in Asterisk's log."""
-    process = ListenerProcess(caller.instance)
-    try:
-        process.start()
-        async with asyncio.timeout(10):
-            while not await caller.get_global("STIR_HEARTBEAT"):
-                await asyncio.sleep(0.02)
+    async with listening(caller.instance, Desk()):
         before = caller.instance.log
         for context in ("in", "out", "through", "forward", "ring"):
             await caller.call(context, "16465550100")
         for trunk in ("watch", "off"):
             await caller.call("in", "16465550100", TRUNK=trunk)
             await caller.call("out", "16465550100", TRUNK=trunk)
-    finally:
-        process.end()
     after = caller.instance.log[len(before) :]
     bad = [line for line in after.splitlines() if " WARNING[" in line or " ERROR[" in line]
     assert bad == []

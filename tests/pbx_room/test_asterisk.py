@@ -1,0 +1,338 @@
+"""The adapter, against an AMI double."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from pbx_stir.errors import PbxUnavailable
+from pbx_stir.pbx.asterisk import AsteriskPbx, Timing
+from pbx_stir.services.call import Call
+from tests.pbx_room.fake_asterisk import NOW, FakeAsterisk
+from tests.pbx_room.test_hook import FIELDS, NONCE
+
+QUICK = Timing(heartbeat=0.01, silence=0.1, first_retry=0.01, last_retry=0.05)
+PASSED = [("STIR_VERSTAT", "TN-Validation-Passed"), ("STIR_REASON", "verified")]
+
+
+class Desk:
+    """Keeps calls; answers none by itself."""
+
+    def __init__(self) -> None:
+        self.calls: asyncio.Queue[Call] = asyncio.Queue()
+        self.over: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
+        self.release = asyncio.Event()
+
+    async def receive(self, call: Call, pbx: AsteriskPbx) -> None:
+        """Wait for the test, then answer."""
+        self.calls.put_nowait(call)
+        await self.release.wait()
+        await pbx.answer(call, PASSED, time.monotonic() + 1)
+
+    async def ended(self, pbx: str, unique_id: str, answered: bool) -> None:
+        """Remember it."""
+        self.over.put_nowait((pbx, unique_id, answered))
+
+
+@asynccontextmanager
+async def running(
+    pbx: FakeAsterisk, desk: Desk, *, max_waiting: int = 100, timing: Timing = QUICK
+) -> AsyncIterator[AsteriskPbx]:
+    """An adapter that serves."""
+    adapter = AsteriskPbx(pbx.settings(), desk, max_waiting=max_waiting, timing=timing)
+    task = asyncio.create_task(adapter.run())
+    try:
+        async with asyncio.timeout(5):
+            await adapter.connected.wait()
+        yield adapter
+    finally:
+        await adapter.stop(drain_seconds=0.2)
+        await task
+
+
+def announce(pbx: FakeAsterisk, adapter: AsteriskPbx, **changed: str) -> None:
+    """A call waits."""
+    kept = {k: v for k, v in FIELDS.items() if k not in {"Event", "UserEvent"}}
+    fields = {**kept, "Uniqueid": "pbx-1.1", "Listener": adapter.listener, **changed}
+    pbx.event("PbxStir", **fields)
+
+
+def answers(pbx: FakeAsterisk) -> list[tuple[str, str]]:
+    """What was written to channels."""
+    return [(channel, value) for channel, _, value in pbx.writes if channel]
+
+
+async def test_heartbeat_names_the_listener_in_the_clock_of_the_pbx() -> None:
+    """The global is the listener's id and the time that the PBX's ping said."""
+    async with FakeAsterisk() as pbx, running(pbx, Desk()) as adapter:
+        assert pbx.variables["STIR_HEARTBEAT"] == f"{adapter.listener}:{NOW}"
+        assert len(adapter.listener) == 16
+        first = len(pbx.writes)
+        await pbx.until(lambda: len(pbx.writes) > first + 2)
+
+
+@pytest.mark.parametrize("bytewise", [False, True])
+async def test_call_is_received_and_answered(bytewise: bool) -> None:
+    """An announcement becomes a call, its answer one write to its unique id, led by its nonce."""
+    desk = Desk()
+    desk.release.set()
+    async with FakeAsterisk(bytewise=bytewise) as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter)
+        async with asyncio.timeout(5):
+            call = await desk.calls.get()
+        assert (call.nonce, call.unique_id, call.orig) == (NONCE, "pbx-1.1", "+12125550100")
+        await pbx.until(lambda: bool(answers(pbx)))
+        assert answers(pbx) == [("pbx-1.1", f"{NONCE}||TN-Validation-Passed|verified|||||")]
+
+
+async def test_call_of_another_listener_is_left_alone() -> None:
+    """Of two listeners only the one that the dialplan named takes the call."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, Listener="f" * 16)
+        announce(pbx, adapter, From="2")
+        async with asyncio.timeout(5):
+            assert (await desk.calls.get()).orig == "2"
+        assert desk.calls.empty()
+
+
+async def test_answer_to_a_call_that_is_gone_is_false() -> None:
+    """The PBX's word decides whether an answer was taken."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter)
+        announce(pbx, adapter, Uniqueid="pbx-1.2")
+        async with asyncio.timeout(5):
+            here, gone = await desk.calls.get(), await desk.calls.get()
+        assert await adapter.answer(here, PASSED, time.monotonic() + 1)
+        assert not await adapter.answer(gone, PASSED, time.monotonic() + 1)
+
+
+async def test_answer_without_the_word_of_the_pbx_is_unavailable() -> None:
+    """A PBX that does not say in time, or is not there, is PbxUnavailable."""
+    desk = Desk()
+    slow = Timing(heartbeat=60)
+    async with FakeAsterisk() as pbx:
+        async with running(pbx, desk, timing=slow) as adapter:
+            announce(pbx, adapter)
+            async with asyncio.timeout(5):
+                call = await desk.calls.get()
+            pbx.silent.add("Setvar")
+            with pytest.raises(PbxUnavailable):
+                await adapter.answer(call, PASSED, time.monotonic())
+            pbx.silent.clear()
+        with pytest.raises(PbxUnavailable, match="not connected"):
+            await adapter.answer(call, PASSED, time.monotonic())
+
+
+async def test_malformed_announcement_is_released_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A call whose announcement cannot be read does not wait, and no number is logged."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, Trunk="", From="12125550199")
+        await pbx.until(lambda: bool(answers(pbx)))
+        assert answers(pbx) == [("pbx-1.1", f"{NONCE}|error|No-TN-Validation|internal-error|||||")]
+        announce(pbx, adapter, Nonce="?")
+        announce(pbx, adapter)
+        async with asyncio.timeout(5):
+            await desk.calls.get()
+    assert "Trunk is malformed" in caplog.text
+    assert "12125550199" not in caplog.text
+
+
+async def test_more_calls_than_can_wait_are_refused_at_once() -> None:
+    """Beyond the bound an inbound call is overloaded, an outbound one an internal error."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk, max_waiting=2) as adapter:
+        announce(pbx, adapter)
+        announce(pbx, adapter)
+        announce(pbx, adapter, Nonce="b" * 16)
+        announce(pbx, adapter, Nonce="c" * 16, Dir="out")
+        announce(pbx, adapter, Nonce="d" * 16, Mode="monitor")
+        await pbx.until(lambda: len(answers(pbx)) == 2)
+        assert answers(pbx) == [
+            ("pbx-1.1", f"{'b' * 16}|error|No-TN-Validation|overloaded|||||"),
+            ("pbx-1.1", f"{'c' * 16}|error|No-TN-Validation|internal-error|||||"),
+        ]
+        desk.release.set()
+        await pbx.until(lambda: len(answers(pbx)) == 4)
+    assert desk.calls.qsize() == 2
+
+
+async def test_receiver_that_fails_harms_no_other_call(caplog: pytest.LogCaptureFixture) -> None:
+    """An exception of the receiver is logged; the connection and the other calls go on."""
+
+    class Faulty(Desk):
+        async def receive(self, call: Call, pbx: AsteriskPbx) -> None:
+            if call.orig == "1":
+                raise RuntimeError("a bug")
+            await super().receive(call, pbx)
+
+    desk = Faulty()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, From="1")
+        announce(pbx, adapter, From="2")
+        async with asyncio.timeout(5):
+            assert (await desk.calls.get()).orig == "2"
+    assert "a bug" in caplog.text
+
+
+async def test_end_of_a_call_is_passed_on() -> None:
+    """The dialplan's hang-up hook reaches the receiver; one that is malformed is dropped."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk):
+        pbx.event("PbxStirEnded", Uniqueid="pbx-1.1", Answered="maybe")
+        pbx.event("PbxStirEnded", Uniqueid="pbx-1.1", Answered="yes")
+        async with asyncio.timeout(5):
+            assert await desk.over.get() == ("pbx", "pbx-1.1", True)
+
+
+async def test_lost_connection_is_made_again() -> None:
+    """After a loss the adapter logs in anew and serves; nothing is sent twice."""
+    desk = Desk()
+    desk.release.set()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        pbx.drop()
+        await pbx.until(lambda: len(pbx.connections) == 2 and len(pbx.connections[1]) > 2)
+        assert pbx.connections[1][0]["Action"] == "Login"
+        announce(pbx, adapter)
+        await pbx.until(lambda: len(answers(pbx)) == 1)
+
+
+async def test_frozen_pbx_is_noticed() -> None:
+    """A PBX that takes pings and does not answer is left and tried again."""
+    async with FakeAsterisk() as pbx, running(pbx, Desk()):
+        pbx.silent.add("Ping")
+        await pbx.until(lambda: len(pbx.connections) >= 2)
+        pbx.silent.clear()
+        await pbx.until(lambda: len(pbx.connections[-1]) > 3)
+
+
+async def test_refused_heartbeat_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    """A user who may not set variables is of no use, and the log says which right is missing."""
+
+    class Strict(FakeAsterisk):
+        def _answer(self, writer: asyncio.StreamWriter, action: dict[str, str]) -> None:
+            if action["Action"] == "Setvar":
+                said = "Response: Error\r\nMessage: Permission denied\r\nActionID: "
+                self._write(writer, f"{said}{action['ActionID']}\r\n\r\n".encode())
+            else:
+                super()._answer(writer, action)
+
+    async with Strict() as pbx:
+        adapter = AsteriskPbx(pbx.settings(), Desk(), timing=QUICK)
+        task = asyncio.create_task(adapter.run())
+        await pbx.until(lambda: len(pbx.connections) >= 2)
+        await adapter.stop()
+        await task
+    assert "write = call,user" in caplog.text
+
+
+async def test_refused_login_is_said_but_not_over_and_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The 1st, 2nd, 4th, 8th … refusal is logged with its reason, never with the secret."""
+    async with FakeAsterisk() as pbx:
+        adapter = AsteriskPbx(pbx.settings("wrong secret"), Desk(), timing=QUICK)
+        task = asyncio.create_task(adapter.run())
+        await pbx.until(lambda: len(pbx.connections) >= 6)
+        await adapter.stop()
+        await task
+    said = [r for r in caplog.records if "Authentication failed" in r.getMessage()]
+    assert len(said) == 3
+    assert {r.levelno for r in said} == {logging.ERROR}
+    assert "wrong secret" not in caplog.text
+
+
+async def test_stop_silences_the_heartbeat_first_and_drains() -> None:
+    """The dialplan learns at once that nobody listens; then calls that wait are answered."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx:
+        adapter = AsteriskPbx(pbx.settings(), desk, timing=QUICK)
+        task = asyncio.create_task(adapter.run())
+        async with asyncio.timeout(5):
+            await adapter.connected.wait()
+        announce(pbx, adapter)
+        async with asyncio.timeout(5):
+            await desk.calls.get()
+        stopping = asyncio.create_task(adapter.stop(drain_seconds=5))
+        await pbx.until(lambda: pbx.variables["STIR_HEARTBEAT"] == "")
+        assert answers(pbx) == []
+        desk.release.set()
+        await stopping
+        await task
+        assert len(answers(pbx)) == 1
+        assert pbx.connections[0][-1]["Action"] == "Logoff"
+        assert pbx.variables["STIR_HEARTBEAT"] == ""
+
+
+async def test_stop_leaves_the_heartbeat_of_another_listener() -> None:
+    """During an upgrade the old listener does not silence the new one."""
+    async with FakeAsterisk() as pbx:
+        async with running(pbx, Desk(), timing=Timing(heartbeat=60)):
+            pbx.variables["STIR_HEARTBEAT"] = f"{'e' * 16}:{NOW}"
+        assert pbx.variables["STIR_HEARTBEAT"] == f"{'e' * 16}:{NOW}"
+
+
+async def test_stop_before_the_first_connection_ends() -> None:
+    """A PBX that was never there does not keep the daemon from stopping."""
+    async with FakeAsterisk() as pbx:
+        settings = pbx.settings()
+    adapter = AsteriskPbx(settings, Desk(), timing=Timing(first_retry=60))
+    task = asyncio.create_task(adapter.run())
+    await asyncio.sleep(0)
+    await adapter.stop()
+    async with asyncio.timeout(5):
+        await task
+
+
+async def test_contested_call_is_marked_everywhere() -> None:
+    """On the channel, in its CDR columns and as an event; values are whitelisted."""
+    async with FakeAsterisk() as pbx, running(pbx, Desk(), timing=Timing(heartbeat=60)) as adapter:
+        await adapter.contest("pbx-1.1", [("STIR_REASON", "contested"), ("STIR_ID", "a\r\nb")])
+        written = [(name, value) for channel, name, value in pbx.writes if channel == "pbx-1.1"]
+        assert written == [
+            ("__STIR_REASON", "contested"),
+            ("CDR(stir_reason)", "contested"),
+            ("__STIR_ID", ""),
+            ("CDR(stir_id)", ""),
+            ("CDR(userfield)", "reason=contested"),
+        ]
+        event = pbx.connections[0][-1]
+        assert event["UserEvent"] == "PbxStirContested"
+        assert (event["CallUniqueid"], event["Reason"]) == ("pbx-1.1", "contested")
+
+
+async def test_contesting_never_raises() -> None:
+    """A call that is over, and a PBX that is away, are no errors."""
+    async with FakeAsterisk() as pbx:
+        async with running(pbx, Desk()) as adapter:
+            await adapter.contest("gone-1.1", [("STIR_REASON", "contested")])
+            assert all(action["Action"] != "UserEvent" for action in pbx.connections[0])
+        await adapter.contest("pbx-1.1", [("STIR_REASON", "contested")])
+
+
+async def test_several_pbxs_share_a_receiver() -> None:
+    """Each call is answered at the PBX it waits at, and each PBX has a listener id of its own."""
+    desk = Desk()
+    desk.release.set()
+    async with (
+        FakeAsterisk() as one,
+        FakeAsterisk() as two,
+        running(one, desk) as first,
+        running(two, desk) as second,
+    ):
+        assert first.listener != second.listener
+        announce(one, first, Nonce="1" * 16)
+        announce(two, second, Nonce="2" * 16)
+        await one.until(lambda: bool(answers(one)))
+        await two.until(lambda: bool(answers(two)))
+        assert answers(one)[0][1].startswith("1" * 16)
+        assert answers(two)[0][1].startswith("2" * 16)

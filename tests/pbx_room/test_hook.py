@@ -1,0 +1,231 @@
+"""The words between a dialplan and the daemon."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pbx_stir.errors import MalformedAnnouncement, PbxStirError
+from pbx_stir.pbx import hook
+from pbx_stir.services.call import Call, Direction, Mode
+
+NONCE = "1795309815383000"
+FIELDS = {
+    "Event": "UserEvent",
+    "UserEvent": "PbxStir",
+    "Channel": "PJSIP/carrier-00000001",
+    "Uniqueid": "pbx-1795309815.1",
+    "Linkedid": "pbx-1795309815.0",
+    "Ver": "1",
+    "Listener": "0123456789abcdef",
+    "Mode": "on",
+    "Nonce": NONCE,
+    "Dir": "in",
+    "Trunk": "carrier-1",
+    "Budget": "2000",
+    "From": "%2B12125550100",
+    "Pres": "allowed_not_screened",
+    "To": "16465550100",
+    "CameIn": "carrier-1",
+    "Originator": "",
+    "Placed": "PJSIP%2Fcarrier-00000001",
+    "Identity1": quote("a.b.c;info=<https://x.example/>", safe=""),
+}
+
+
+def parsed(**changed: object) -> Call:
+    """The call of an announcement that differs in these fields."""
+    return hook.parse_announcement({**FIELDS, **changed}, "pbx-a")
+
+
+def test_announcement_becomes_a_call() -> None:
+    """Every field has its place in the call."""
+    assert parsed() == Call(
+        pbx="pbx-a",
+        direction=Direction.INBOUND,
+        mode=Mode.ON,
+        trunk="carrier-1",
+        orig="+12125550100",
+        restricted=False,
+        dest="16465550100",
+        originator=("carrier",),
+        came_in="carrier-1",
+        unique_id="pbx-1795309815.1",
+        linked_id="pbx-1795309815.0",
+        nonce=NONCE,
+        budget_ms=2000,
+        identity=("a.b.c;info=<https://x.example/>",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Ver", "2"),
+        ("Ver", ""),
+        ("Mode", "off"),
+        ("Dir", "sideways"),
+        ("Nonce", "short"),
+        ("Nonce", NONCE + "0"),
+        ("Nonce", "17953098153830\u0660\u0660"),
+        ("Nonce", "1795309815383 00"),
+        ("Trunk", ""),
+        ("Trunk", "a b"),
+        ("Trunk", "x" * 65),
+        ("Budget", ""),
+        ("Budget", "99"),
+        ("Budget", "10001"),
+        ("Budget", "1e3"),
+        ("Budget", "\u0661\u0662\u0663"),
+        ("Uniqueid", ""),
+        ("Uniqueid", "a b"),
+        ("Uniqueid", "a\nb"),
+        ("Uniqueid", "1" * 151),
+        ("Linkedid", "\x00"),
+        ("CameIn", "a,b"),
+        ("From", "a,b"),
+        ("From", "%4"),
+        ("From", "%zz"),
+        ("From", "1" * 161),
+        ("To", "(1)"),
+        ("Pres", "Prohib"),
+        ("Identity1", "a b"),
+        ("Identity2", "a" * 3001),
+        ("Nonce", [NONCE, NONCE]),
+        ("Uniqueid", ["a", "b"]),
+        ("From", ["1", "2"]),
+    ],
+)
+def test_malformed_field_is_refused(name: str, value: object) -> None:
+    """A field that is missing, twice, too long or of foreign form is malformed."""
+    with pytest.raises(MalformedAnnouncement):
+        parsed(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("presentation", "restricted"),
+    [
+        ("allowed", False),
+        ("allowed_passed_screen", False),
+        ("unavailable", False),
+        ("", False),
+        ("prohib", True),
+        ("prohib_passed_screen", True),
+        ("prohib_not_screened", True),
+    ],
+)
+def test_presentation_says_whether_orig_is_restricted(presentation: str, restricted: bool) -> None:
+    """All of Asterisk's prohib words mean restricted, no other does."""
+    assert parsed(Pres=presentation).restricted is restricted
+
+
+@pytest.mark.parametrize(
+    ("named", "channels", "accounts", "found"),
+    [
+        ("", ["PJSIP/alice-0000001f"], [], ("alice",)),
+        ("", ["PJSIP/alice-smith-0000001F"], ["sales"], ("alice-smith", "sales")),
+        ("", ["DAHDI/i1/5551234-1"], [], ("i1/5551234",)),
+        ("", ["Local/100@x-00000001;2", "PJSIP/bob-00000002"], ["", "acc"], ("bob", "acc")),
+        ("", ["Local/100@x-00000001;2", "Local/100@x-00000001;1"], [], ()),
+        ("carol", ["PJSIP/alice-0000001f"], [], ("carol",)),
+        ("", ["PJSIP/alice-0000001f"], ["alice"], ("alice",)),
+        ("", ["AsyncGoto/PJSIP"], [], ()),
+        ("", [""], [""], ()),
+    ],
+)
+def test_originator_is_the_endpoint_then_the_account(
+    named: str, channels: list[str], accounts: list[str], found: tuple[str, ...]
+) -> None:
+    """The name that the dialplan gave, else the first channel not Local; then the account."""
+    assert hook.originators(named, channels, accounts) == found
+
+
+def test_text_is_decoded_once_and_holds_no_control_characters() -> None:
+    """Line breaks and octets that are no UTF-8 become a character that no number holds."""
+    assert parsed(From="%2531").orig == "%31"
+    assert parsed(From="1%0D%0A2").orig == "1\N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER}2"
+    assert parsed(From="%ff").orig == "\N{REPLACEMENT CHARACTER}"
+    assert parsed(From="%C3%9C").orig == "Ü"
+
+
+def test_identity_headers_keep_their_order_and_number() -> None:
+    """One to four, empty ones left out, a fifth not read."""
+    call = parsed(Identity1="a", Identity2="", Identity3="c", Identity4="d", Identity5="e")
+    assert call.identity == ("a", "c", "d")
+
+
+def test_waiting_call_can_be_released_even_if_malformed() -> None:
+    """Unique id and nonce are found where the rest of the announcement is wrong."""
+    assert hook.waiting({**FIELDS, "Trunk": ""}) == ("pbx-1795309815.1", NONCE)
+    assert hook.waiting({**FIELDS, "Nonce": "?"}) is None
+
+
+def test_end_of_a_call_is_read() -> None:
+    """Answered is yes or no and nothing else."""
+    assert hook.parse_ended({**FIELDS, "Answered": "yes"}).answered
+    assert not hook.parse_ended({**FIELDS, "Answered": "no"}).answered
+    with pytest.raises(MalformedAnnouncement):
+        hook.parse_ended({**FIELDS, "Answered": "perhaps"})
+
+
+def test_answer_is_one_write_that_begins_with_the_nonce() -> None:
+    """The fields stand in their fixed order, whatever order they come in."""
+    given_ = [("STIR_ID", "x"), ("STIR_VERSTAT", "TN-Validation-Passed"), ("STIR_SIGNER", "A B")]
+    assert hook.pack_answer(NONCE, given_) == (
+        ("STIR_ANSWER", f"{NONCE}||TN-Validation-Passed|||||A B|x"),
+    )
+
+
+def test_foreign_values_do_not_pass() -> None:
+    """A value with a separator, a line break or a non-ASCII letter is left empty."""
+    for value in ("a|b", "a\r\nb", "a,b", "ü", "${X}", "a\x00", "x" * 513):
+        assert hook.pack_answer(NONCE, [("STIR_SIGNER", value)])[0][1] == f"{NONCE}||||||||"
+
+
+def test_long_answer_is_written_in_parts_before_its_release() -> None:
+    """The parts are named by the nonce, fit a line, and join to the fields; the release is last."""
+    values = [("STIR_SIGNER", "s" * 500), ("STIR_ORIG", "1" * 500), ("STIR_ID", "i" * 400)]
+    *parts, release = hook.pack_answer(NONCE, values)
+    assert release == ("STIR_ANSWER", f"{NONCE}|+|{len(parts)}")
+    assert [name for name, _ in parts] == [f"STIR_ANSWER_{NONCE}_{n}" for n in (1, 2)]
+    assert all(len(part) <= hook.PART_OCTETS for _, part in parts)
+    assert "".join(part for _, part in parts) == f"||||{'1' * 500}||{'s' * 500}|{'i' * 400}"
+
+
+def test_unknown_variables_and_nonces_are_refused() -> None:
+    """An answer is not written in part."""
+    with pytest.raises(PbxStirError):
+        hook.pack_answer(NONCE, [("PATH", "x")])
+    with pytest.raises(PbxStirError):
+        hook.pack_answer("1|2", [])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.one_of(st.text(), st.lists(st.text()))))
+def test_any_fields_give_a_call_or_are_malformed(changed: dict[str, object]) -> None:
+    """No announcement raises anything else."""
+    try:
+        call = parsed(**changed)
+    except MalformedAnnouncement:
+        return
+    assert len(call.orig) <= 160
+    assert call.orig.isprintable()
+
+
+@given(st.lists(st.tuples(st.sampled_from(hook.ANSWER_FIELDS), st.text(max_size=600))))
+def test_any_answer_fits_its_lines(variables: list[tuple[str, str]]) -> None:
+    """Whatever the values, no write is longer than a line or holds a line break."""
+    for name, value in hook.pack_answer(NONCE, variables):
+        assert len(name) + len(value) < 1000
+        assert value.isprintable()
+        assert value.isascii()
+
+
+@given(st.text(max_size=50))
+def test_encoded_text_comes_back(text: str) -> None:
+    """Printable text survives the encoding that the dialplan applies."""
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if len(text.encode()) <= 160:
+        assert parsed(From=quote(text, safe="")).orig == shown
