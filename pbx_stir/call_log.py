@@ -7,6 +7,7 @@ with an end: a full disk or a slow one costs lines, counted and said, and never 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import queue
@@ -17,8 +18,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-
-import msgspec
 
 from pbx_stir.services.call import Direction, Rejection
 from pbx_stir.services.reception import Record
@@ -142,16 +141,15 @@ class CallLogFile:
 
     def _put(self, line: dict[str, object]) -> None:
         try:
-            self._queue.put_nowait(msgspec.json.encode(line) + b"\n")
+            # in ASCII: some of a stranger's characters end a line where others read it (U+2028)
+            self._queue.put_nowait(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
         except queue.Full:
-            self._lose(1, "the disk cannot keep up")
-        except UnicodeEncodeError as error:
-            self._lose(1, f"not text: {error.reason}")
+            self._lose("the disk cannot keep up")
 
-    def _lose(self, lines: int, why: object) -> None:
-        """Count lost lines, and say so: the first, then ever more rarely."""
-        before, self._lost = self._lost, self._lost + lines
-        if len(str(before)) != len(str(self._lost)) or before == 0 or self._lost % 1000 == 0:
+    def _lose(self, why: object) -> None:
+        """Count a lost line, and say so: the first, then ever more rarely."""
+        self._lost += 1
+        if self._lost in {1, 10, 100} or self._lost % 1000 == 0:
             log.error("call log %s: %s: %d lines lost", self._path or "-", why, self._lost)
 
     def _write(self) -> None:
@@ -161,7 +159,7 @@ class CallLogFile:
             try:
                 output.write(line, more=not self._queue.empty())
             except (OSError, ValueError) as error:
-                self._lose(1, error)
+                self._lose(error)
         output.close()
 
 
