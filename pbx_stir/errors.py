@@ -19,6 +19,7 @@
     │   ├── CertificateExpired       a path that would hold at another time
     │   ├── ConstraintViolated       JWTClaimConstraints of the certificate (RFC 8226, RFC 9118)
     │   ├── CertificateRevoked       revoked by its issuer
+    │   ├── BrokenDiversion          PASSporTs of a diverted call that do not follow each other
     │   ├── TooLarge                 more than the one sealed size holds
     │   └── RecordRefused            a record whose signer has no authority, or that is not newer
     └── Unavailable                  something outside did not answer in time, or said no
@@ -108,6 +109,10 @@ class ConstraintViolated(Refused):
 
 class CertificateRevoked(Refused):
     """Its issuer has revoked it."""
+
+
+class BrokenDiversion(Refused):
+    """The PASSporTs of a diverted call do not follow each other (RFC 8946)."""
 
 
 class TooLarge(Refused):

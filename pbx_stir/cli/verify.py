@@ -19,7 +19,8 @@ from pbx_stir.errors import Malformed, MalformedNumber, UsageError
 
 if TYPE_CHECKING:
     from pbx_stir.services.call import Rejection
-    from pbx_stir.services.judgement import CertificateSource, Judged, Numbers
+    from pbx_stir.services.candidates import Candidate, Numbers
+    from pbx_stir.services.judgement import CertificateSource, Judged
     from pbx_stir.stir.certificate import Anchors
 
 MOST_TOKENS: Final = 64
@@ -91,7 +92,7 @@ def _lines(name: str) -> list[str]:
 
 def _numbers(args: argparse.Namespace) -> Numbers:
     from pbx_stir.cli.numbers import rules
-    from pbx_stir.services.judgement import Numbers
+    from pbx_stir.services.candidates import Numbers
     from pbx_stir.stir import number
     from pbx_stir.stir.sip_uri import sip_uri
 
@@ -123,37 +124,39 @@ def _anchors(name: str) -> Anchors:
 async def _judge(
     args: argparse.Namespace, lines: Sequence[str], numbers: Numbers, anchors: Anchors
 ) -> list[Judged | Rejection]:
-    from pbx_stir.services.judgement import Candidate, Fetches, Judge, VerificationPolicy
+    from pbx_stir.services.judgement import Fetches, Judge, VerificationPolicy
 
     source, close = _source(args)
     policy = VerificationPolicy(lambda: anchors, passed_attest=frozenset({"A", "B", "C"}))
     judge = Judge(policy, source)
     now = args.at if args.at is not None else time.time()
     give_up_at = time.monotonic() + WORK_SECONDS
+    candidates, rejections = _candidates(lines, numbers)
+    results: list[Judged | Rejection] = list(rejections)
+    fetches = Fetches(MOST_TOKENS)
     try:
-        results: list[Judged | Rejection] = []
-        fetches = Fetches(MOST_TOKENS)
-        for line in lines:
-            token = _parse(line)
-            if not hasattr(token, "claims"):
-                results.append(token)
-                continue
-            candidate = Candidate(token, (), in_band=True)
-            results.append(await judge.judge(candidate, numbers, now, give_up_at, fetches))
+        results += [await judge.judge(one, numbers, now, give_up_at, fetches) for one in candidates]
         return results
     finally:
         await close()
 
 
-def _parse(line: str) -> Any:
-    """The PASSporT of ``line``, or why it is none."""
+def _candidates(lines: Sequence[str], numbers: Numbers) -> tuple[list[Candidate], list[Rejection]]:
+    """All lines of a file are one call's, as Identity headers side by side are."""
     from pbx_stir.services.call import Reason, Rejection
+    from pbx_stir.services.candidates import Found, of_set
     from pbx_stir.stir import passport
 
-    try:
-        return passport.parse_identity(line) if ";" in line else passport.parse(line)
-    except Malformed as error:
-        return Rejection("parse", Reason.MALFORMED, str(error))
+    found: list[Found] = []
+    broken: list[Rejection] = []
+    for line in lines:
+        try:
+            read = passport.parse_identity if ";" in line else passport.parse
+            found.append((read(line, max_digits=numbers.max_digits), ()))
+        except Malformed as error:
+            broken.append(Rejection("parse", Reason.MALFORMED, error.message))
+    candidates, rejections = of_set(found, in_band=True, max_digits=numbers.max_digits)
+    return candidates, [*broken, *rejections]
 
 
 def _source(args: argparse.Namespace) -> tuple[CertificateSource, Any]:

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Final, TextIO
 
 from pbx_stir.services.call import Reason, Rejection, Verstat
-from pbx_stir.services.judgement import Judged, Numbers, furthest, is_failure
+from pbx_stir.services.candidates import Numbers
+from pbx_stir.services.judgement import Judged
+from pbx_stir.services.steps import furthest, is_failure
 
 _REMEDIES: Final = {
     Reason.MALFORMED: "the sender's software does not write RFC 8225 tokens",

@@ -142,7 +142,9 @@ class Outcome:
     in the order they were.
 
     An outcome that passed has used up one PASSporT: ``used_key`` names it (services.used, in hex)
-    and ``claim`` is what it was reserved for. ``contests`` is the call that has used up the only
+    and ``claim`` is what it was reserved for; ``also_used`` are those that were merged with it.
+    ``diverted_by`` is the number that passed the call on last; ``name`` and ``call_reason`` are
+    what the caller's PASSporT says of him, raw. ``contests`` is the call that has used up the only
     PASSporT which would have let this one pass (RFC 8816 section 7.4).
     """
 
@@ -154,7 +156,11 @@ class Outcome:
     dest: str = ""
     signer: str = ""
     rejections: tuple[Rejection, ...] = field(default=())
+    diverted_by: str = ""
+    name: str = ""
+    call_reason: str = ""
     used_key: str = ""
+    also_used: tuple[str, ...] = ()
     claim: Claim | None = None
     contests: Claim | None = None
     detail: str = ""

@@ -8,102 +8,58 @@ stranger's x5u that we fetch tells its owner of the call.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.errors import (
-    CertificateExpired,
-    CertificateRevoked,
     CertificateUnavailable,
     CertificateUntrusted,
-    ConstraintViolated,
-    MalformedCertificate,
+    MalformedPassport,
     PbxStirError,
-    UrlRefused,
 )
 from pbx_stir.services.call import Reason, Rejection
-from pbx_stir.stir import certificate, passport
+from pbx_stir.services.candidates import Candidate, Numbers
+from pbx_stir.services.paths import KnownPaths
+from pbx_stir.services.steps import (
+    DIVERSIONS,
+    REASONS,
+    check_dest,
+    check_iat,
+    check_orig,
+    check_ppt,
+    reason_of,
+)
+from pbx_stir.stir import certificate, diversion, passport, rich_call_data
 from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy
-from pbx_stir.stir.number import MAX_DIGITS
-from pbx_stir.stir.sip_uri import sip_uri
+from pbx_stir.stir.diversion import diverting_number
+from pbx_stir.stir.passport import Passport
+from pbx_stir.stir.rich_call_data import RichCallData
 
-SUPPORTED_PPT: Final = frozenset({"", "shaken"})
 MOST_FETCHES: Final = 2
-
-_REASONS: Final[tuple[tuple[type[PbxStirError], Reason], ...]] = (
-    (UrlRefused, Reason.X5U_REFUSED),
-    (CertificateUnavailable, Reason.CERTIFICATE_UNAVAILABLE),
-    (CertificateExpired, Reason.CERTIFICATE_EXPIRED),
-    (CertificateRevoked, Reason.REVOKED),
-    (CertificateUntrusted, Reason.CERTIFICATE_UNTRUSTED),
-    (ConstraintViolated, Reason.CONSTRAINT_VIOLATED),
-    (MalformedCertificate, Reason.CERTIFICATE_UNTRUSTED),
-)
-
-# how far a PASSporT came, for the one reason that a call shows
-_STEPS: Final = (
-    "retrieve",
-    "open",
-    "identity",
-    "parse",
-    "judge",
-    "ppt",
-    "orig",
-    "dest",
-    "iat",
-    "certificate",
-    "coverage",
-    "constraints",
-    "signature",
-    "attestation",
-    "single use",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Numbers:
-    """The canonical numbers of a call: what its caller ID and its called number may mean.
-
-    ``called_uri`` is what was called where that is a URI without a number; ``called`` is then
-    empty. ``max_digits`` is the length of the longest number that the trunk knows.
-    """
-
-    calling: tuple[str, ...]
-    called: tuple[str, ...]
-    called_uri: str = ""
-    max_digits: int = MAX_DIGITS
-
-    @property
-    def shown(self) -> tuple[str, str]:
-        """The one calling and called number that people and PBXs are shown."""
-        return self.calling[0], self.called[0] if self.called else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A PASSporT that may be this call's, with the DER certificates that came along.
-
-    ``in_band``: the call itself carried it.
-    """
-
-    passport: passport.Passport
-    chain: tuple[bytes, ...]
-    in_band: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A PASSporT that is valid and of this call: VERIFIED, ATTEST_B or ATTEST_C."""
+    """A PASSporT that is valid and of this call: VERIFIED, ATTEST_B or ATTEST_C.
+
+    ``diverted_by`` is who passed the call on last. ``name`` and ``call_reason`` are as signed, raw.
+    """
 
     reason: Reason
     attest: str
     orig: str
     dest: str
     signer: str
+    diverted_by: str = ""
+    name: str = ""
+    call_reason: str = ""
 
 
 class CertificateSource(Protocol):
@@ -143,11 +99,12 @@ class Fetches:
 
 
 class Judge:
-    """Judges one PASSporT at a time; keeps nothing but the paths it has found."""
+    """Judges one candidate at a time; keeps nothing but the paths that it has found."""
 
     def __init__(self, policy: VerificationPolicy, certificates: CertificateSource) -> None:
         self._policy = policy
         self._certificates = certificates
+        self._paths = KnownPaths()
 
     def needs_fetch(self, candidate: Candidate) -> bool:
         """Whether its certificates are neither inside it nor in memory."""
@@ -162,140 +119,161 @@ class Judge:
         fetches: Fetches,
     ) -> Judged | Rejection:
         """Carry out the steps; ``now`` in seconds since the epoch, ``give_up_at`` monotonic."""
-        token = candidate.passport
+        outermost = candidate.passport
         rejection = (
-            _check_ppt(token)
-            or _check_orig(token, numbers.calling)
-            or _check_dest(token, numbers)
-            or _check_iat(token, now)
+            check_ppt(candidate)
+            or check_orig(outermost, numbers.calling)
+            or check_dest(outermost, numbers)
+            or check_iat(outermost, now)
         )
         if rejection is not None:
             return rejection
+        try:
+            said = rich_call_data.read(candidate.original)
+        except MalformedPassport as error:
+            return Rejection("parse", Reason.MALFORMED, error.message)
+        # whoever passed the call on signs for his own number, and the caller for his
+        path: Path | None = None
+        for token in reversed(candidate.all):
+            looked = await self._authority(token, candidate, now, give_up_at, fetches, numbers)
+            if isinstance(looked, Rejection):
+                return looked
+            path = looked
+        assert path is not None
+        return self._judged(candidate, path, numbers, said)
+
+    async def _authority(
+        self,
+        token: Passport,
+        candidate: Candidate,
+        now: float,
+        give_up_at: float,
+        fetches: Fetches,
+        numbers: Numbers,
+    ) -> Path | Rejection:
+        """Steps 4 and 6 for one PASSporT: the path of who signed it, or why it does not do."""
         step = "certificate"
         try:
-            path = await self._path(candidate, now, give_up_at, fetches)
+            path, holds = await self._path(token, candidate, now, give_up_at, fetches)
             # 4: "(...) authority for the calling number"
             step = "coverage"
-            if not self._covers(token, path):
-                return self._not_covered(token, path)
+            number = token.orig
+            if token.ppt in DIVERSIONS:
+                number = diverting_number(token, max_digits=numbers.max_digits)
+            if not self._covers(token, number, path):
+                # only a list of numbers shows that somebody signed what he must not
+                speaks = path.tn_auth_list.has_numbers
+                detail = f"{number} is not of {path.signer}"
+                return Rejection(step, Reason.NUMBER_NOT_COVERED, detail, conclusive=speaks)
             step = "constraints"
             path.check_claims(token.claims)
-        except tuple(kind for kind, _ in _REASONS) as error:
-            return Rejection(step, _reason_of(error), error.message)
+        except tuple(kind for kind, _ in REASONS) as error:
+            return Rejection(step, reason_of(error), error.message)
         # 6: the signature
-        key = path.leaf.public_key()
-        if not isinstance(key, ec.EllipticCurvePublicKey) or not passport.signature_holds(
-            token, key
-        ):
+        if not holds:
             return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
-        return self._judged(token, path, numbers)
+        return path
+
+    def _covers(self, token: Passport, number: str, path: Path) -> bool:
+        # what an SPC vouches for is the provider's attestation, or that it passed the call on: a
+        # PASSporT without either needs a certificate for the number itself, or the table that
+        # says whose it is
+        if token.ppt == "shaken" or token.ppt in DIVERSIONS:
+            return path.covers(number, self._policy.spc)
+        return path.authorises(number, number, self._policy.spc)
 
     async def _path(
-        self, candidate: Candidate, now: float, give_up_at: float, fetches: Fetches
-    ) -> Path:
-        """The path of the certificates inside, else of those that x5u names."""
+        self,
+        token: Passport,
+        candidate: Candidate,
+        now: float,
+        give_up_at: float,
+        fetches: Fetches,
+    ) -> tuple[Path, bool]:
+        """The path behind ``token``, by the certificates inside, else by those that x5u names.
+
+        And whether the signature holds under its leaf.
+        """
         anchors = self._policy.anchors()
         if not candidate.chain:
-            chain = await self._chain(candidate, give_up_at, fetches)
-            return certificate.find_path(chain, anchors, now)
+            chain = await self._chain(token, give_up_at, fetches)
+            return self._found(token, chain, anchors, now)
         try:
-            return certificate.find_path(certificate.parse_chain(candidate.chain), anchors, now)
+            inside = certificate.parse_chain(candidate.chain)
+            return self._found(token, inside, anchors, now)
         except CertificateUntrusted as untrusted:
             # a chain may be cut off where it did not fit beside the PASSporT
             try:
-                chain = await self._chain(candidate, give_up_at, fetches)
+                chain = await self._chain(token, give_up_at, fetches)
             except PbxStirError:
                 raise untrusted from None
-            return certificate.find_path(chain, anchors, now)
+            return self._found(token, chain, anchors, now)
 
     async def _chain(
-        self, candidate: Candidate, give_up_at: float, fetches: Fetches
+        self, token: Passport, give_up_at: float, fetches: Fetches
     ) -> tuple[x509.Certificate, ...]:
-        x5u = candidate.passport.x5u
-        if not self._certificates.cached(x5u):
+        if not self._certificates.cached(token.x5u):
             if fetches.left < 1:
                 raise CertificateUnavailable("this call has had its certificates fetched")
             fetches.left -= 1
-        return await self._certificates.chain(x5u, give_up_at)
+        return await self._certificates.chain(token.x5u, give_up_at)
 
-    def _covers(self, token: passport.Passport, path: Path) -> bool:
-        # what an SPC vouches for is the provider's attestation: a PASSporT without one needs a
-        # certificate for the number itself, or the table that says whose it is
-        if token.ppt == "shaken":
-            return path.covers(token.orig, self._policy.spc)
-        return path.authorises(token.orig, token.orig, self._policy.spc)
+    def _found(
+        self, token: Passport, chain: Sequence[x509.Certificate], anchors: Anchors, now: float
+    ) -> tuple[Path, bool]:
+        """Find the path from the certificate that signed ``token``, or from the first if none did.
 
-    def _not_covered(self, token: passport.Passport, path: Path) -> Rejection:
-        detail = f"{token.orig} is not of {path.signer}"
-        # only a list of numbers shows that somebody signed what he must not
-        speaks = path.tn_auth_list.has_numbers
-        return Rejection("coverage", Reason.NUMBER_NOT_COVERED, detail, conclusive=speaks)
+        A bundle may hold the certificates of several signers, and in any order.
+        """
+        signer = next((one for one in chain if _has_signed(one, token)), None)
+        ordered = sorted(chain, key=lambda one: one is not signer) if signer else chain
+        ders = [one.public_bytes(Encoding.DER) for one in ordered]
+        return self._paths.find(ders, anchors, now), signer is not None
 
-    def _judged(self, token: passport.Passport, path: Path, numbers: Numbers) -> Judged:
+    def _judged(
+        self, candidate: Candidate, path: Path, numbers: Numbers, said: RichCallData
+    ) -> Judged:
+        original, outermost = candidate.original, candidate.passport
         reason = Reason.VERIFIED
-        if token.ppt == "shaken" and token.attest not in self._policy.passed_attest:
-            reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(token.attest, Reason.VERIFIED)
-        dest = next((one for one in numbers.called if one in token.dest), "")
-        return Judged(reason, token.attest, token.orig, dest, path.signer)
+        if original.ppt == "shaken" and original.attest not in self._policy.passed_attest:
+            reason = {"B": Reason.ATTEST_B, "C": Reason.ATTEST_C}.get(
+                original.attest, Reason.VERIFIED
+            )
+        dest = next((one for one in numbers.called if one in outermost.dest), "")
+        diverted_by = ""
+        if candidate.diverted is not None:
+            last = candidate.diverted.diversions[-1]
+            diverted_by = diverting_number(last, max_digits=numbers.max_digits)
+        return Judged(
+            reason,
+            original.attest,
+            original.orig,
+            dest,
+            path.signer,
+            diverted_by=diverted_by,
+            name=said.name,
+            call_reason=said.reason,
+        )
 
 
-def _check_ppt(token: passport.Passport) -> Rejection | None:
-    # RFC 8225 section 8.2: a PASSporT with an extension that is not supported is not relied upon
-    if token.ppt in SUPPORTED_PPT:
-        return None
-    return Rejection("ppt", Reason.UNSUPPORTED_PPT, token.ppt)
+def _has_signed(one: x509.Certificate, token: Passport) -> bool:
+    try:
+        key = one.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePublicKey) and passport.signature_holds(token, key)
 
 
-def _check_orig(token: passport.Passport, calling: Sequence[str]) -> Rejection | None:
-    if token.orig in calling:
-        return None
-    return Rejection("orig", Reason.ORIG_MISMATCH, f"signed for {token.orig or token.orig_uri}")
+def use_of(candidate: Candidate, judged: Judged) -> tuple[str, float]:
+    """Under which key a PASSporT is used once, and until when that must be remembered.
 
-
-def _check_dest(token: passport.Passport, numbers: Numbers) -> Rejection | None:
-    if any(one in token.dest for one in numbers.called):
-        return None
-    if numbers.called_uri and numbers.called_uri in map(sip_uri, token.dest_uri):
-        return None
-    signed = ", ".join([*token.dest, *token.dest_uri][:4])
-    return Rejection("dest", Reason.DEST_MISMATCH, f"signed to {signed}")
-
-
-def _check_iat(token: passport.Passport, now: float) -> Rejection | None:
-    age = now - token.iat
-    if age > passport.FRESHNESS_SECONDS:
-        return Rejection("iat", Reason.STALE, f"{age:.0f} s old")
-    if age < -passport.FUTURE_TOLERANCE_SECONDS:
-        return Rejection("iat", Reason.FUTURE_IAT, f"{-age:.0f} s ahead")
-    return None
-
-
-def _reason_of(error: PbxStirError) -> Reason:
-    return next(reason for kind, reason in _REASONS if isinstance(error, kind))
-
-
-# what an Identity header that the call itself carried must show to be called a failure; all else
-# is made by SBCs, forwarding, clocks and foreign roots on honest calls
-_FAILURES: Final = frozenset(
-    {
-        Reason.BAD_SIGNATURE,
-        Reason.REVOKED,
-        Reason.NUMBER_NOT_COVERED,
-        Reason.CONSTRAINT_VIOLATED,
-    }
-)
-
-
-def is_failure(rejection: Rejection) -> bool:
-    """Whether a rejected PASSporT shows that somebody signed what they must not."""
-    return rejection.conclusive and rejection.reason in _FAILURES
-
-
-def furthest(rejections: Sequence[Rejection]) -> Rejection | None:
-    """The rejection of the PASSporT that came furthest; of several, the first one."""
-    return max(rejections, key=_rank, default=None)
-
-
-def _rank(rejection: Rejection) -> int:
-    step = rejection.step.partition(" http")[0]
-    return _STEPS.index(step)
+    A diverted one is its original, used for the number that the call was sent on to: whoever passes
+    calls on could make any number of PASSporTs around one original.
+    """
+    key = passport.used_key(candidate.original)
+    hops = 0
+    if candidate.diverted is not None:
+        key = hashlib.sha256(key + judged.dest.encode()).digest()
+        hops = diversion.MOST_DIVERSIONS
+    seconds = passport.FRESHNESS_SECONDS * (1 + hops) + passport.FUTURE_TOLERANCE_SECONDS + 1
+    return key.hex(), float(candidate.original.iat + seconds)

@@ -207,7 +207,8 @@ class Reception:
         if outcome.claim is None:
             return
         settle = self._used.confirm if taken else self._used.give_back
-        await settle(outcome.used_key, outcome.claim, self._clocks.now())
+        for key in (outcome.used_key, *outcome.also_used):
+            await settle(key, outcome.claim, self._clocks.now())
 
     async def _remember(self, call: Call, pbx: Pbx) -> None:
         """A call that passed is up, and can be told if another one claims its PASSporT."""
@@ -254,6 +255,7 @@ def _late(outcome: Outcome) -> Outcome:
             reason=Reason.TIMEOUT,
             verstat=Verstat.NONE,
             used_key="",
+            also_used=(),
             claim=None,
             detail=detail,
         )

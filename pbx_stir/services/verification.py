@@ -18,16 +18,10 @@ from typing import Final, Protocol
 
 from pbx_stir.errors import Malformed, MalformedNumber
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
-from pbx_stir.services.judgement import (
-    Candidate,
-    Fetches,
-    Judge,
-    Judged,
-    Numbers,
-    furthest,
-    is_failure,
-)
+from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
+from pbx_stir.services.judgement import Fetches, Judge, Judged, use_of
 from pbx_stir.services.placement_service import Answer, CallPlacement
+from pbx_stir.services.steps import furthest, is_failure
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.used import Claim, SingleUse, Use
 from pbx_stir.stir import number, passport
@@ -162,7 +156,7 @@ class _Search:
         self._fetches = Fetches()
         self._asked = self._unanswered = 0
         self._judged = 0
-        self._seen: set[str] = set()
+        self._seen: set[Opened] = set()
         orig, dest = numbers.shown
         self._claim = Claim(
             call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
@@ -170,13 +164,15 @@ class _Search:
 
     async def judge_identities(self) -> None:
         """RFC 8224: several headers may stand side by side."""
+        found: list[Found] = []
         for value in self._call.identity[:MOST_IDENTITIES]:
             try:
                 token = passport.parse_identity(value, max_digits=self._numbers.max_digits)
             except Malformed as error:
                 self._rejections.append(Rejection("identity", Reason.MALFORMED, str(error)))
                 continue
-            await self._judge_one(Candidate(token, (), in_band=True))
+            found.append((token, ()))
+        await self.judge(self._candidates(found, in_band=True))
 
     async def answers(self) -> AsyncGenerator[Answer, None]:
         """What each CPS of each called number returns, as it arrives."""
@@ -204,18 +200,24 @@ class _Search:
         if found.unread:
             detail = f"{found.unread} left unread when the time was over"
             self._rejections.append(Rejection("open", Reason.OVERLOADED, detail))
-        candidates = []
+        parsed: list[Found] = []
         for opened in found.opened:
             # copies of one PASSporT, from several CPSs or under several keys, are one
-            if opened.passport in self._seen:
+            if opened in self._seen:
                 continue
-            self._seen.add(opened.passport)
+            self._seen.add(opened)
             try:
                 token = passport.parse(opened.passport, max_digits=self._numbers.max_digits)
             except Malformed as error:
                 self._rejections.append(Rejection("parse", Reason.MALFORMED, str(error)))
                 continue
-            candidates.append(Candidate(token, opened.chain, in_band=False))
+            parsed.append((token, opened.chain))
+        return self._candidates(parsed, in_band=False)
+
+    def _candidates(self, found: Sequence[Found], *, in_band: bool) -> list[Candidate]:
+        digits = self._numbers.max_digits
+        candidates, rejections = of_set(found, in_band=in_band, max_digits=digits)
+        self._rejections += rejections
         # those that need no fetch are judged before the others
         needs_fetch = self._of.judge.needs_fetch
         return sorted(candidates, key=lambda one: (needs_fetch(one), one.passport.iat))
@@ -229,9 +231,9 @@ class _Search:
                 self._rejections.append(Rejection("judge", Reason.OVERLOADED, detail))
                 return
             self._judged += 1
-            await self._judge_one(candidate)
+            await self._judge_one(candidate, candidates)
 
-    async def _judge_one(self, candidate: Candidate) -> None:
+    async def _judge_one(self, candidate: Candidate, of_set: Sequence[Candidate]) -> None:
         judged = await self._of.judge.judge(
             candidate, self._numbers, self._now, self._give_up_at, self._fetches
         )
@@ -245,16 +247,10 @@ class _Search:
             self._rejections.append(rejection)
             self._partial = self._partial or self._outcome(judged, Verstat.NONE)
             return
-        await self._use(candidate, judged)
+        await self._use(candidate, judged, of_set)
 
-    async def _use(self, candidate: Candidate, judged: Judged) -> None:
-        key = passport.used_key(candidate.passport).hex()
-        until = (
-            candidate.passport.iat
-            + passport.FRESHNESS_SECONDS
-            + passport.FUTURE_TOLERANCE_SECONDS
-            + 1
-        )
+    async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
+        key, until = use_of(candidate, judged)
         reservation = await self._of.used.reserve(key, self._claim, until, self._now)
         if reservation.use is Use.TAKEN:
             holder = reservation.holder
@@ -265,8 +261,35 @@ class _Search:
         detail = ""
         if reservation.use is Use.AGAIN and reservation.holder is not None:
             detail = f"again after call {reservation.holder.call_id} ended unanswered"
-        outcome = self._outcome(judged, Verstat.PASSED, key)
-        raise _Ended(replace(outcome, detail=detail))
+        outcome = replace(self._outcome(judged, Verstat.PASSED, key), detail=detail)
+        raise _Ended(await self._merged(outcome, candidate, of_set))
+
+    async def _merged(
+        self, outcome: Outcome, passed: Candidate, of_set: Sequence[Candidate]
+    ) -> Outcome:
+        """Take the name from another PASSporT of the same call, where the one that passed has none.
+
+        Of the same call are those of one set with the same orig, dest and iat: a caller's service
+        makes them together. They are used up with it.
+        """
+        for other in of_set:
+            if outcome.name or other is passed or not passed.made_with(other):
+                continue
+            judged = await self._of.judge.judge(
+                other, self._numbers, self._now, self._give_up_at, self._fetches
+            )
+            if isinstance(judged, Rejection) or not judged.name:
+                continue
+            key, until = use_of(other, judged)
+            found = await self._of.used.reserve(key, self._claim, until, self._now)
+            if found.use in {Use.FRESH, Use.SAME}:
+                outcome = replace(
+                    outcome,
+                    name=judged.name,
+                    call_reason=outcome.call_reason or judged.call_reason,
+                    also_used=(*outcome.also_used, key),
+                )
+        return outcome
 
     def _outcome(self, judged: Judged, verstat: Verstat, used_key: str = "") -> Outcome:
         return Outcome(
@@ -277,6 +300,9 @@ class _Search:
             dest=judged.dest,
             signer=judged.signer,
             rejections=tuple(self._rejections),
+            diverted_by=judged.diverted_by,
+            name=judged.name if used_key else "",
+            call_reason=judged.call_reason if used_key else "",
             used_key=used_key,
             claim=self._claim if used_key else None,
         )
@@ -284,13 +310,14 @@ class _Search:
     def nothing_passed(self) -> Outcome:
         """The verdict when none passed: the reason of the PASSporT that came furthest."""
         rejections = tuple(self._rejections)
-        if self._failed is not None:
+        # a provider that knows the call, if not the caller, outweighs a header that came damaged
+        if self._partial is not None and self._holder is None:
+            return replace(self._partial, rejections=rejections)
+        if self._failed is not None and self._holder is None:
             return replace(
                 _none(self._failed.reason, self._numbers, rejections, self._failed.detail),
                 verstat=Verstat.FAILED,
             )
-        if self._partial is not None and self._holder is None:
-            return replace(self._partial, rejections=rejections)
         worst = furthest(rejections)
         reason = worst.reason if worst else Reason.NO_PASSPORT
         if reason is Reason.CPS_UNAVAILABLE and self._unanswered < self._asked:

@@ -192,13 +192,13 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def canonical_octets(members: Mapping[str, object]) -> bytes:
+def canonical_octets(value: object) -> bytes:
     """Serialise as RFC 8225 section 9: members by code point, no white space, UTF-8 unescaped.
 
     Raises Malformed for what JSON cannot hold.
     """
     try:
-        return _CANONICAL.encode(dict(members))
+        return _CANONICAL.encode(dict(value) if isinstance(value, Mapping) else value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise Malformed(f"cannot be written as JSON: {error}") from error
 

@@ -165,6 +165,16 @@ def _dest(value: object, max_digits: int) -> tuple[tuple[str, ...], tuple[str, .
     )
 
 
+def claimed_number(value: object, *, max_digits: int = MAX_DIGITS) -> str:
+    """Read a ``tn`` as the claims of a PASSporT hold it. Raises MalformedPassport."""
+    try:
+        return _number(value, max_digits)
+    except MalformedPassport:
+        raise
+    except Malformed as error:
+        raise MalformedPassport(error.message) from error
+
+
 def _number(value: object, max_digits: int) -> str:
     if not isinstance(value, str):
         raise MalformedPassport("a tn is not a string")
@@ -187,14 +197,18 @@ def sign(
     attest: str = "",
     origid: str = "",
     jti: str = "",
+    ppt: str = "",
     extra: Mapping[str, object] | None = None,
 ) -> Passport:
     """Make and sign a PASSporT from one number to one or more.
 
-    With ``attest`` it is "shaken" and needs ``origid``; without it is a base PASSporT and takes
-    neither. ``dest`` is put in order, each number once. ``extra`` adds claims, and replaces none.
-    The octets are canonical (RFC 8225 section 9). Raises MalformedPassport for anything that
-    ``parse`` would refuse, an x5u that fits no Identity header, and a key that is not on P-256.
+    With ``attest`` it is "shaken" and needs ``origid``; without, it takes neither and is of ``ppt``
+    (``extra`` then has that extension's claims), a base PASSporT by default. ``dest`` is put in
+    order, each number once. ``extra`` adds claims, and replaces none. The octets are canonical
+    (RFC 8225 section 9).
+
+    Raises MalformedPassport for anything that ``parse`` would refuse, an x5u that fits no Identity
+    header, and a key that is not on P-256.
     """
     if bool(attest) != bool(origid):
         raise MalformedPassport("attest and origid go together")
@@ -202,7 +216,11 @@ def sign(
         raise MalformedPassport(f"x5u {x5u[:80]!r} is not an absolute URI")
     if extra and not _OURS.isdisjoint(extra):
         raise MalformedPassport("extra claims replace those of the PASSporT")
+    if ppt == SHAKEN or (ppt and attest):
+        raise MalformedPassport("a shaken PASSporT is made by its attest")
     header: dict[str, object] = {"typ": TYP, "x5u": x5u}
+    if ppt:
+        header["ppt"] = ppt
     claims: dict[str, object] = dict(extra or {})
     if attest:
         header["ppt"] = SHAKEN

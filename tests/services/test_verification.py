@@ -8,6 +8,7 @@ from pbx_stir.certificates import issuing
 from pbx_stir.services.call import Call, Outcome, Reason, Verstat
 from pbx_stir.stir import passport, sealing
 from pbx_stir.stir.certificate import SpcPolicy, parse_chain
+from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.tnauthlist import TnAuthList
 from tests.services.world import (
     ALICE,
@@ -290,6 +291,121 @@ async def test_a_chain_that_was_cut_off_is_fetched_whole() -> None:
     assert (await verify(world)).reason is Reason.CERTIFICATE_UNTRUSTED
     whole = (*parse_chain(company.chain[:1]), middle)
     world.certificates.chains[X5U] = whole
+    assert (await verify(world)).verstat is Verstat.PASSED
+
+
+def diverted(
+    world: World, before: passport.Passport, ppt: str, **changes: object
+) -> tuple[passport.Passport, Credential]:
+    """Carol, whom the call was for, passes it on to Bob; her credential came along."""
+    carol = credential_for(TnAuthList(numbers=(CAROL,)))
+    extra: dict[str, object] = {"div": {"tn": CAROL}}
+    if ppt == "div-o":
+        extra["opt"] = before.token
+    return world.token(carol, ppt=ppt, jti="", extra=extra, **changes), carol
+
+
+async def test_a_diverted_call_shows_the_caller_and_who_passed_it_on() -> None:
+    """Alice calls Carol, whose PBX forwards to Bob: a div-o PASSporT holds both statements."""
+    world = World()
+    token, carol = diverted(world, world.token(dest=[CAROL]), "div-o")
+    world.put(token, chain=(*carol.chain, *world.company.chain))
+    outcome = await confirmed(world, call())
+    assert (outcome.verstat, outcome.orig, outcome.diverted_by) == (Verstat.PASSED, ALICE, CAROL)
+    again = await verify(world, call(unique_id="2.2", linked_id="2.2"))
+    assert again.reason is Reason.REPLAYED
+
+
+async def test_another_div_o_around_the_same_original_is_a_second_use() -> None:
+    """Whoever passes calls on cannot call the same number twice with one original."""
+    world = World()
+    alice = world.token(dest=[CAROL])
+    for iat in (0, 1):
+        token, carol = diverted(world, alice, "div-o", iat=int(NOW) + iat)
+        world.put(token, chain=(*carol.chain, *world.company.chain))
+    assert (await confirmed(world, call())).verstat is Verstat.PASSED
+    again = await verify(world, call(unique_id="2.2", linked_id="2.2"))
+    assert again.reason is Reason.REPLAYED
+
+
+async def test_a_diversion_by_somebody_else_does_not_pass() -> None:
+    """Who was not called cannot pass the call on, and a forged original does not become true."""
+    world = World()
+    thief = credential_for(TnAuthList(numbers=("12129990000",)))
+    token = world.token(
+        thief,
+        ppt="div-o",
+        jti="",
+        extra={"div": {"tn": CAROL}, "opt": world.token(dest=[CAROL]).token},
+    )
+    world.put(token, chain=(*thief.chain, *world.company.chain))
+    assert (await verify(world)).reason is Reason.NUMBER_NOT_COVERED
+    world = World()
+    token, carol = diverted(world, world.token(thief, dest=[CAROL]), "div-o")
+    world.put(token, chain=(*carol.chain, *thief.chain))
+    assert (await verify(world)).reason is Reason.NUMBER_NOT_COVERED
+
+
+async def test_diversions_in_the_identity_headers_of_a_call() -> None:
+    """div stands beside the original, in any order; alone it says nothing."""
+    world = World()
+    original = world.token(dest=[CAROL])
+    token, carol = diverted(world, original, "div", x5u="https://certificates.example.com/c.pem")
+    world.certificates.chains[X5U] = parse_chain(world.company.chain)
+    world.certificates.chains[token.x5u] = parse_chain(carol.chain)
+    headers = [passport.identity_header(one) for one in (token, original)]
+    outcome = await verify(world, call(identity=tuple(headers)))
+    assert (outcome.verstat, outcome.diverted_by) == (Verstat.PASSED, CAROL)
+    alone = await verify(World(), call(identity=(headers[0],)))
+    assert (alone.verstat, alone.reason) == (Verstat.NONE, Reason.BROKEN_DIVERSION)
+
+
+async def test_a_name_comes_only_from_what_passed() -> None:
+    """rcd in the PASSporT that passed, or in one made with it; never from one that did not."""
+    world = World()
+    world.put(world.token(extra={"rcd": {"nam": "Alice"}}))
+    assert (await verify(world)).name == "Alice"
+
+    thief = credential_for(TnAuthList(numbers=("12129990000",)))
+    world = World()
+    world.put(world.token())
+    world.put(world.token(thief, ppt="rcd", jti="", extra={"rcd": {"nam": "Bank"}}), thief)
+    outcome = await verify(world)
+    assert (outcome.verstat, outcome.name) == (Verstat.PASSED, "")
+
+
+async def test_passports_made_together_are_of_one_call() -> None:
+    """A provider's shaken and its customer's rcd PASSporT are merged, and used up together."""
+    provider = credential_for(TnAuthList(spcs=("1234",)))
+    world = World()
+    world.put(world.token(provider, attest="A", origid="o", jti=""), provider)
+    world.put(world.token(ppt="rcd", jti="", extra={"rcd": {"nam": "Alice"}}))
+    outcome = await confirmed(world, call())
+    assert (outcome.verstat, outcome.name, outcome.attest) == (Verstat.PASSED, "Alice", "A")
+    assert len(outcome.also_used) == 1
+    for key in outcome.also_used:
+        assert outcome.claim is not None
+        await world.used.confirm(key, outcome.claim, NOW)
+    again = await verify(world, call(unique_id="2.2", linked_id="2.2"))
+    assert again.reason is Reason.REPLAYED
+
+
+async def test_an_unknown_extension_drops_its_passport_alone() -> None:
+    """What we do not understand says nothing, and does not spoil what stands beside it."""
+    world = World()
+    world.put(world.token(ppt="future", jti=""))
+    assert (await verify(world)).reason is Reason.UNSUPPORTED_PPT
+    world.put(world.token())
+    assert (await verify(world)).verstat is Verstat.PASSED
+
+
+async def test_a_garbled_copy_does_not_hide_the_genuine_one() -> None:
+    """The same PASSporT, stored by a stranger with other certificates, is not taken for a copy."""
+    thief = credential_for(issuer=(OTHER_ROOT, OTHER_ROOT_KEY))
+    world = World()
+    token = world.token()
+    world.put(token, chain=thief.chain)
+    world.put(token)
     assert (await verify(world)).verstat is Verstat.PASSED
 
 
