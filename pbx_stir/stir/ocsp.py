@@ -44,7 +44,8 @@ _RSA: Final = frozenset(
         SignatureAlgorithmOID.RSA_WITH_SHA512,
     }
 )
-_UNDERSTOOD_ON_RESPONDER: Final = frozenset(
+# what may be critical on the certificate of who signs answers or lists and nothing else
+UNDERSTOOD_ON_SIGNER: Final = frozenset(
     {
         ExtensionOID.BASIC_CONSTRAINTS,
         ExtensionOID.KEY_USAGE,
@@ -219,7 +220,7 @@ def _may_answer(certificate: x509.Certificate, issuer: x509.Certificate, now: fl
         return False
     may_answer = False
     for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _UNDERSTOOD_ON_RESPONDER:
+        if extension.critical and extension.oid not in UNDERSTOOD_ON_SIGNER:
             return False
         value = extension.value
         if isinstance(value, x509.ExtendedKeyUsage):

@@ -36,7 +36,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from pbx_stir.errors import Malformed, MalformedCertificate, Refused
 from pbx_stir.stir.certificate import Anchors, Path
-from pbx_stir.stir.ocsp import OcspAnswer, Said, request_url, said_of
+from pbx_stir.stir.ocsp import UNDERSTOOD_ON_SIGNER, OcspAnswer, Said, request_url, said_of
 from pbx_stir.stir.profile import (
     check_issuer,
     has_strong_signature,
@@ -254,7 +254,7 @@ def _signer(
             chosen = signer in trust.signers or signer in trust.anchors
             may = usage.crl_sign if usage is not None else chosen
             if may and _is_valid(signer, now) and _signed_by(listed, signer):
-                named = signer in path.certificates or chosen
+                named = signer in path.certificates[1:] or chosen
                 if named or _leads_to_anchor(signer, listed, path, now):
                     return signer
         except _BROKEN:
@@ -297,6 +297,8 @@ def _leads_to_anchor(
     anchor = path.certificates[-1]
     above = (*path.certificates[1:], *listed.certificates)
     current = signer
+    if any(one.critical and one.oid not in UNDERSTOOD_ON_SIGNER for one in signer.extensions):
+        return False
     for below in range(_MOST_STEPS):
         if not _is_valid(current, now):
             return False
@@ -333,7 +335,7 @@ def _needs_none(certificate: x509.Certificate) -> bool:
             return False
         # RFC 9608 section 3: it MUST NOT stand beside cA TRUE, a distribution point or an OCSP
         # responder; where it does, we go by these
-        asks = _points(certificate) or list(_responders(certificate))
+        asks = bool(_points(certificate)) or any(True for _ in _responders(certificate))
         return not (asks or is_authority(certificate))
     except (*_BROKEN, MalformedCertificate):
         return False
