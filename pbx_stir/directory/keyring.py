@@ -1,9 +1,10 @@
 """Opens what is sealed to us, with all of our keys that something may still be sealed to.
 
 Takes blobs that anybody may have stored, gives those that open. Opening costs about 0.1 ms a blob
-and key, and a CPS may return a thousand that are not ours: it is done in threads, stops at the
-moment to give up at, and what was found not ours is remembered by a hash, so that it costs nothing
-when it is seen again. It judges nothing that it opens.
+and key, and a CPS may return a thousand that are not ours: more than a handful are opened in
+threads, until the moment to give up at, and what was found not ours is remembered by a hash, so
+that it costs nothing when it is seen again. A handful, as most calls have, is opened at once: a
+thread would only take longer to begin. It judges nothing that it opens.
 
 Keys are read from their files again when the directory changed, so a key made by another process
 (``pbx-stir keys rotate``) opens the next call.
@@ -29,6 +30,8 @@ from pbx_stir.stir import sealing
 from pbx_stir.stir.sealing import Opened
 
 MOST_REMEMBERED: Final = 32_768
+# so many times a key is tried without a thread: less than a millisecond
+HANDFUL: Final = 8
 
 _THREADS = 2
 _HASH_OCTETS = 16
@@ -49,6 +52,7 @@ class Keyring:
         self._changed = files.changed()
         self._keys = files.load()
         self._not_ours: OrderedDict[bytes, bool] = OrderedDict()
+        self._closed = False
         # keyed, so that nobody can make two blobs that we take for one
         self._hash_key = secrets.token_bytes(32)
 
@@ -77,30 +81,39 @@ class Keyring:
         """
         if not blobs:
             return OpenedSet()
-        loop = asyncio.get_running_loop()
-        try:
-            work = loop.run_in_executor(
-                self._threads, self._open_all, number, tuple(blobs), give_up_at
-            )
-        except RuntimeError:
+        if self._closed:
             return OpenedSet(unread=len(blobs))
+        if self._is_handful(blobs):
+            try:
+                return self._open_all(number, tuple(blobs), give_up_at)
+            except Exception as mistake:
+                return _failed(mistake, blobs)
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(self._threads, self._open_all, number, tuple(blobs), give_up_at)
         seconds = max(0.0, give_up_at - self._clock()) + _GRACE_SECONDS
         done, _ = await asyncio.wait({work}, timeout=seconds)
         if not done:
             work.cancel()
             return OpenedSet(unread=len(blobs))
         error = work.exception()
-        if error is not None:
-            _log.error("opening failed: %s", type(error).__name__)
-            return OpenedSet(unread=len(blobs))
-        return work.result()
+        return work.result() if error is None else _failed(error, blobs)
+
+    def _is_handful(self, blobs: Sequence[bytes]) -> bool:
+        """Whether it is little work, without files to be read."""
+        if len(blobs) * len(self._keys) > HANDFUL:
+            return False
+        try:
+            return self._files.changed() == self._changed
+        except ConfigurationError:
+            return False
 
     def close(self) -> None:
         """Let go of the threads."""
+        self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _open_all(self, number: str, blobs: tuple[bytes, ...], give_up_at: float) -> OpenedSet:
-        """The work itself, in a thread."""
+        """The work itself, in a thread or at once."""
         self._reload_if_changed()
         keys = self._keys
         opened: list[Opened] = []
@@ -148,6 +161,11 @@ class Keyring:
             self._not_ours[digest] = broken
             while len(self._not_ours) > MOST_REMEMBERED:
                 self._not_ours.popitem(last=False)
+
+
+def _failed(error: BaseException, blobs: Sequence[bytes]) -> OpenedSet:
+    _log.error("opening failed: %s", type(error).__name__)
+    return OpenedSet(unread=len(blobs))
 
 
 def _open_one(blob: bytes, keys: Sequence[OwnKey], number: str) -> Opened | bool:

@@ -46,7 +46,7 @@ class OpenedSet:
 
 
 class SealedOpener(Protocol):
-    """Opens with our keys, off the event loop."""
+    """Opens with our keys; more than a little of it off the event loop."""
 
     async def open_sealed(
         self, number: str, blobs: Sequence[bytes], give_up_at: float

@@ -207,21 +207,43 @@ async def test_a_call_does_not_wait_for_busy_threads(
     keyring = Keyring(files)
     free = threading.Event()
     monkeypatch.setattr(Keyring, "_open_all", lambda *_: free.wait(10))
-    found = await keyring.open_sealed(NUMBER, [b"x"] * 3, time.monotonic())
+    many = room.HANDFUL + 1
+    found = await keyring.open_sealed(NUMBER, [b"x"] * many, time.monotonic())
     free.set()
-    assert found == OpenedSet(unread=3)
+    assert found == OpenedSet(unread=many)
     keyring.close()
 
 
+async def test_a_handful_needs_no_thread(files: KeyFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What most calls have is opened at once; more of it, and keys that changed, in a thread."""
+    keyring = Keyring(files)
+    blob = seal(keyring.keys[0].public)
+    threads: list[str] = []
+    genuine = Keyring._open_all
+
+    def noted(self: Keyring, number: str, blobs: tuple[bytes, ...], until: float) -> OpenedSet:
+        threads.append(threading.current_thread().name.partition("_")[0])
+        return genuine(self, number, blobs, until)
+
+    monkeypatch.setattr(Keyring, "_open_all", noted)
+    for blobs in ([blob] * room.HANDFUL, [blob] * (room.HANDFUL + 1)):
+        assert len((await keyring.open_sealed(NUMBER, blobs, LATER)).opened) == len(blobs)
+    KeyFiles(files.directory).new(NOW + 1)
+    await keyring.open_sealed(NUMBER, [blob], LATER)
+    assert threads == ["MainThread", "open-sealed", "open-sealed"]
+
+
+@pytest.mark.parametrize("count", [1, room.HANDFUL + 1])
 async def test_a_mistake_of_ours_is_no_exception_of_the_call(
-    files: KeyFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    files: KeyFiles, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, count: int
 ) -> None:
-    """What fails in the thread is logged by its kind, and the blobs are unread."""
+    """What fails, in a thread or not, is logged by its kind, and the blobs are unread."""
 
     def fail(*_: object) -> OpenedSet:
         raise KeyError("secret")
 
     monkeypatch.setattr(Keyring, "_open_all", fail)
-    assert await Keyring(files).open_sealed(NUMBER, [b"x"], LATER) == OpenedSet(unread=1)
+    found = await Keyring(files).open_sealed(NUMBER, [b"x"] * count, LATER)
+    assert found == OpenedSet(unread=count)
     assert "KeyError" in caplog.text
     assert "secret" not in caplog.text
