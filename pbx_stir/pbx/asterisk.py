@@ -44,13 +44,15 @@ _CDR_COLUMNS = {
 class Timing:
     """Seconds: between heartbeats, until a PBX that does not answer counts as gone, of retries.
 
-    The dialplan takes a heartbeat for dead after five seconds.
+    The dialplan takes a heartbeat for dead after five seconds. After the last one announcements
+    may still come for a moment: ``linger``.
     """
 
     heartbeat: float = 1.0
     silence: float = 3.0
     first_retry: float = 0.5
     last_retry: float = 30.0
+    linger: float = 0.05
 
 
 class Receiver(Protocol):
@@ -117,12 +119,14 @@ class AsteriskPbx:
         if connection is not None:
             with contextlib.suppress(PbxStirError):
                 await self._silence(connection)
+            await asyncio.sleep(self._timing.linger)
+        give_up_at = self._monotonic() + drain_seconds
+        while self._tasks and (left := give_up_at - self._monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=drain_seconds)
-            for task in late:
-                task.cancel()
-            if late:
-                self._log.warning("stopped with %d calls unanswered", len(late))
+            self._log.warning("stopped with %d calls unanswered", len(self._tasks))
+        for task in self._tasks:
+            task.cancel()
         self._stopped.set()
 
     async def answer(
@@ -161,31 +165,39 @@ class AsteriskPbx:
         Never raises: a call that is over, or a PBX that is away, is only logged.
         """
         connection = self._connection
+        given = {name: hook.safe(value) for name, value in variables}
         try:
             if connection is None:
                 raise PbxUnavailable("not connected")
-            channel = ("Channel", unique_id)
-            for name, value in variables:
-                targets = [f"__{name}"]
-                if name in _CDR_COLUMNS:
-                    targets.append(f"CDR({_CDR_COLUMNS[name]})")
-                for target in targets:
-                    fields = (channel, ("Variable", target), ("Value", hook.safe(value)))
-                    response = await connection.request("Setvar", fields, timeout_seconds=2.0)
-                    if not self._taken(response):
-                        return
-            shown = " ".join(
-                f"{_CDR_COLUMNS[name].removeprefix('stir_')}={hook.safe(value)}"
-                for name, value in variables
-                if name in {"STIR_VERSTAT", "STIR_REASON"}
-            )
-            fields = (channel, ("Variable", "CDR(userfield)"), ("Value", shown))
-            await connection.request("Setvar", fields, timeout_seconds=2.0)
-            said = tuple((_header(name), hook.safe(value)) for name, value in variables)
+            # Once the call has gone out again, its variables tell of that, and only its record of
+            # how it came in.
+            verstat = await self._get(connection, unique_id, "STIR_VERSTAT")
+            writes = [(f"CDR({_CDR_COLUMNS[n]})", v) for n, v in given.items() if n in _CDR_COLUMNS]
+            if verstat:
+                writes += [(f"__{name}", value) for name, value in given.items()]
+                if await self._get(connection, "", "STIR_CDR_USERFIELD") != "off":
+                    cost = await self._get(connection, unique_id, "STIR_MS")
+                    now = given.get("STIR_VERSTAT", verstat), given.get("STIR_REASON", "")
+                    writes.append(
+                        ("CDR(userfield)", "verstat={} reason={} ms={}".format(*now, cost))
+                    )
+            for target, value in writes:
+                fields = (("Channel", unique_id), ("Variable", target), ("Value", value))
+                response = await connection.request("Setvar", fields, timeout_seconds=2.0)
+                if not self._taken(response):
+                    return
+            said = tuple((_header(name), value) for name, value in given.items())
             event = (("UserEvent", "PbxStirContested"), ("CallUniqueid", unique_id), *said)
             await connection.request("UserEvent", event, timeout_seconds=2.0)
         except PbxStirError as error:
             self._log.warning("a contested call could not be marked: %s", error)
+
+    async def _get(self, connection: AmiConnection, unique_id: str, name: str) -> str:
+        """A variable of a channel, or a global one; empty if there is none, or no such channel."""
+        channel = (("Channel", unique_id),) if unique_id else ()
+        fields = (*channel, ("Variable", name))
+        response = await connection.request("Getvar", fields, timeout_seconds=2.0)
+        return hook.safe(str(response.value))
 
     # The connection.
 

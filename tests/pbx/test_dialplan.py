@@ -284,7 +284,7 @@ async def test_contested_call_says_so(caller: Caller) -> None:
     row = await asyncio.to_thread(caller.instance.wait_cdr, lambda r: r["src"] == "12125550114")
     assert row["stir_reason"] == "contested"
     assert row["stir_verstat"] == "TN-Validation-Passed"
-    assert row["userfield"] == "reason=contested"
+    assert row["userfield"] == f"verstat=TN-Validation-Passed reason=contested ms={row['stir_ms']}"
     assert [e["CallUniqueid"] for e in caller.contested] == [unique_id]
 
 

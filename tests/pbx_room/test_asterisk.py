@@ -296,18 +296,27 @@ async def test_stop_before_the_first_connection_ends() -> None:
 async def test_contested_call_is_marked_everywhere() -> None:
     """On the channel, in its CDR columns and as an event; values are whitelisted."""
     async with FakeAsterisk() as pbx, running(pbx, Desk(), timing=Timing(heartbeat=60)) as adapter:
+        pbx.variables |= {"STIR_VERSTAT": "TN-Validation-Passed", "STIR_MS": "7"}
         await adapter.contest("pbx-1.1", [("STIR_REASON", "contested"), ("STIR_ID", "a\r\nb")])
         written = [(name, value) for channel, name, value in pbx.writes if channel == "pbx-1.1"]
         assert written == [
-            ("__STIR_REASON", "contested"),
             ("CDR(stir_reason)", "contested"),
-            ("__STIR_ID", ""),
             ("CDR(stir_id)", ""),
-            ("CDR(userfield)", "reason=contested"),
+            ("__STIR_REASON", "contested"),
+            ("__STIR_ID", ""),
+            ("CDR(userfield)", "verstat=TN-Validation-Passed reason=contested ms=7"),
         ]
         event = pbx.connections[0][-1]
         assert event["UserEvent"] == "PbxStirContested"
         assert (event["CallUniqueid"], event["Reason"]) == ("pbx-1.1", "contested")
+
+
+async def test_contested_call_that_went_out_again_keeps_its_variables() -> None:
+    """Where an outbound hook has cleared the verdict, only the record becomes contested."""
+    async with FakeAsterisk() as pbx, running(pbx, Desk(), timing=Timing(heartbeat=60)) as adapter:
+        await adapter.contest("pbx-1.1", [("STIR_REASON", "contested")])
+        written = [(name, value) for channel, name, value in pbx.writes if channel == "pbx-1.1"]
+        assert written == [("CDR(stir_reason)", "contested")]
 
 
 async def test_contesting_never_raises() -> None:
