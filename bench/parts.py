@@ -36,6 +36,11 @@ _CRYPTO: Final[tuple[tuple[Any, str], ...]] = (
 CRYPTO: Final = frozenset(name for _, name in _CRYPTO)
 HTTP: Final = frozenset({"store", "retrieve"})
 SERVICES: Final = frozenset({"authenticate", "verify"})
+# in the order of the steps; a path that is known already is not looked for
+FUNCTIONS: Final = {
+    "authentication": ("sign", "seal", "store"),
+    "verification": ("retrieve", "open_sealed", "find_path", "signature_holds"),
+}
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -143,8 +148,8 @@ def _replace(undo: contextlib.ExitStack, where: Any, name: str, by: object) -> N
     setattr(where, name, by)
 
 
-def parts_of(laps: Sequence[Lap]) -> Parts:
-    """Sum up laps of one kind of call."""
+def parts_of(service: str, laps: Sequence[Lap]) -> Parts:
+    """Sum up the laps of one service."""
     total = sum(lap.total for lap in laps)
 
     def share(name: str, seconds: Callable[[Lap], float], times: float = 1.0) -> Share:
@@ -161,14 +166,13 @@ def parts_of(laps: Sequence[Lap]) -> Parts:
         ),
         share("AMI both ways, the hook, reception", lambda lap: lap.total - lap.of(SERVICES)),
     )
-    names = sorted({name for lap in laps for name in lap.spent} & (CRYPTO | HTTP))
     functions = tuple(
         share(
             name,
             lambda lap, name=name: lap.spent.get(name, 0.0),  # type: ignore[misc]
             sum(lap.times.get(name, 0) for lap in laps) / len(laps),
         )
-        for name in names
+        for name in FUNCTIONS[service]
     )
     return Parts(milliseconds(median(lap.total for lap in laps)), shares, functions)
 

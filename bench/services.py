@@ -339,4 +339,4 @@ async def _laps(world: _World, calls: int) -> dict[str, parts.Parts]:
                 laps["verification"].append(stopwatch.lap(into.seconds))
                 if (out.status, into.reason) != ("stored", "verified"):
                     raise LabError(f"a call was {out.reason}, then {into.reason}")
-    return {name: parts.parts_of(measured) for name, measured in laps.items()}
+    return {name: parts.parts_of(name, measured) for name, measured in laps.items()}
