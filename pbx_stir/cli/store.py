@@ -64,12 +64,15 @@ def run(args: argparse.Namespace) -> int:
     text = octets_of(args.passport).decode("ascii", "replace").strip()
     try:
         token = passport.parse_identity(text) if ";" in text else passport.parse(text)
-        chain: list[bytes] = []
-        if args.certificate:
-            parsed = certificate.parse_pem_chain(octets_of(args.certificate))
-            chain = [_der(one) for one in parsed]
-    except PbxStirError as error:
-        raise UsageError(str(error)) from error
+    except Malformed as error:
+        raise UsageError(f"{args.passport}: {error}") from error
+    chain: list[bytes] = []
+    if args.certificate:
+        octets = octets_of(args.certificate)
+        try:
+            chain = [_der(one) for one in certificate.parse_pem_chain(octets)]
+        except Malformed as error:
+            raise UsageError(f"{args.certificate}: {error}") from error
     if dest not in token.dest:
         print(f"note: the PASSporT is not for {dest}, but {token.dest}", file=sys.stderr)
     return asyncio.run(_store(args, dest, token.token, chain))
