@@ -84,7 +84,7 @@ async def _dialplan(
         answer = await connection.request(
             "Getvar", (("Variable", f"DIALPLAN_EXISTS({context},s,1)"),), SECONDS
         )
-        if "permission" in answer.message.lower():
+        if "permission" in str(answer.message).lower():
             allowed = False
             break
         if answer.value == "0":

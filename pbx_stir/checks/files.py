@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from pbx_stir import configured, daemon
 from pbx_stir.certificates.allowed import origin_of
@@ -124,8 +125,9 @@ def _expiry(loaded: Loaded, key: str, one: Credential, now: float) -> Iterator[F
             where,
             "renew it",
         )
-    elif days < 30:
-        make = error if days < 1 else warning
+    elif days < (soon := min(30.0, (one.not_after - one.not_before) / _DAY / 3)):
+        # one that is made for days is renewed within days
+        make = error if days < min(1.0, soon / 2) else warning
         yield make(
             "certificate-expires",
             f"the certificate of {one.signer!r} ends in {days:.1f} days",
@@ -216,8 +218,9 @@ def _state(loaded: Loaded) -> Iterator[Finding]:
     try:
         if (state / "keys").exists():
             keys = KeyFiles(state / "keys").load()
-        elif state.exists() and not (state.is_dir() and os.access(state, os.W_OK | os.X_OK)):
-            yield error("state-dir", f"{state} is no folder that can be written", where)
+        elif not _can_be_filled(state):
+            hint = "create it for the service's user"
+            yield error("state-dir", f"{state} is no folder that can be written", where, hint)
             return
     except (PbxStirError, OSError, ValueError) as wrong:
         yield error("state-dir", str(wrong), where)
@@ -228,6 +231,12 @@ def _state(loaded: Loaded) -> Iterator[Finding]:
             "no encryption key yet: it is made when the service starts",
             str(state / "keys"),
         )
+
+
+def _can_be_filled(folder: Path) -> bool:
+    """Whether files can be made in ``folder``, or it in the nearest folder that there is."""
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _choices(loaded: Loaded) -> Iterator[Finding]:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lab.companies import Authority
+from lab.companies import Authority, tls_certificate
+from lab.processes import Service
 from pbx_stir.cli.main import main
 from pbx_stir.stir.tnauthlist import TnAuthList
 
 ALICE = "12125551234"
 BOB = "13105552000"
 X5U = "https://certificates.example.com/alice.pem"
+
+Cps = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,3 +76,32 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Office:
         )
     )
     return Office(folder, authority)
+
+
+def running(arguments: list[str], folder: Path) -> Iterator[str]:
+    """Run a CPS; gives its URL."""
+    with Service("cps", ["cps", "--listen", "127.0.0.1:0", *arguments], folder) as service:
+        service.wait_until(lambda: "listening on http" in service.said, "listening")
+        line = next(one for one in service.said.splitlines() if one.startswith("listening on"))
+        yield line.split()[-1]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cps]:
+    """Options for a CPS without TLS."""
+    for url in running(["--no-tls", "--no-tokens"], tmp_path_factory.mktemp("plain")):
+        yield "--cps", url
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, office: Office) -> Iterator[Cps]:
+    """Options for a CPS with TLS that takes records."""
+    folder = tmp_path_factory.mktemp("secure")
+    certificate, key, ca = tls_certificate(folder, "cps", ["127.0.0.1"])
+    config = folder / "cps.toml"
+    config.write_text(
+        f'[cps]\ntokens = false\ntrust = ["{office.trust}"]\n'
+        f'certificate = "{certificate.name}"\nkey = "{key.name}"\n'
+    )
+    for url in running(["--config", str(config)], folder):
+        yield "--cps", url, "--tls-ca", str(ca)

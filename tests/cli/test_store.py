@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from lab.companies import Company, tls_certificate
-from lab.processes import Service
+from lab.companies import Company
 from pbx_stir.cli import store
 from pbx_stir.cli.main import main
-from tests.cli.conftest import BOB, X5U, Office
-
-Cps = tuple[str, ...]
-
-
-def _running(arguments: list[str], folder: Path) -> Iterator[str]:
-    with Service("cps", ["cps", "--listen", "127.0.0.1:0", *arguments], folder) as service:
-        service.wait_until(lambda: "listening on http" in service.said, "listening")
-        line = next(one for one in service.said.splitlines() if one.startswith("listening on"))
-        yield line.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cps]:
-    """Options for a CPS without TLS."""
-    for url in _running(["--no-tls", "--no-tokens"], tmp_path_factory.mktemp("plain")):
-        yield "--cps", url
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, office: Office) -> Iterator[Cps]:
-    """Options for a CPS with TLS that takes records."""
-    folder = tmp_path_factory.mktemp("secure")
-    certificate, key, ca = tls_certificate(folder, "cps", ["127.0.0.1"])
-    config = folder / "cps.toml"
-    config.write_text(
-        f'[cps]\ntokens = false\ntrust = ["{office.trust}"]\n'
-        f'certificate = "{certificate.name}"\nkey = "{key.name}"\n'
-    )
-    for url in _running(["--config", str(config)], folder):
-        yield "--cps", url, "--tls-ca", str(ca)
+from tests.cli.conftest import BOB, X5U, Cps, Office, running
 
 
 @pytest.fixture
@@ -156,7 +124,7 @@ def test_a_cps_that_wants_tokens_says_so(
     tmp_path: Path,
 ) -> None:
     """401 is not stored: exit status 1, and why."""
-    for url in _running(["--no-tls"], tmp_path):
+    for url in running(["--no-tls"], tmp_path):
         given = ["--dest", BOB, "--public-key", keys[1], token[1]]
         status, out, _ = command(capsys, "store", "--cps", url, *given)
     assert status == 1
