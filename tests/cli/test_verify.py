@@ -177,7 +177,7 @@ def test_several_tokens(verify: Verifier) -> None:
     folded = good.replace(";", "\r\n ;").replace("=<", "\n\t=<")
     status, found = verify(f"\n{stale}\r\njunk\r\n\r\n{folded}\n{bare}  \n")
     assert status == 0
-    assert [one["reason"] for one in found["rejections"]] == ["stale", "malformed"]
+    assert [one["reason"] for one in found["rejections"]] == ["malformed", "stale"]
     status, found = verify(f"{stale}\njunk")
     assert (status, found["reason"]) == (1, "stale")
     assert len(found["rejections"]) == 2
