@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import ssl
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -82,3 +84,32 @@ def cpu_seconds(pid: int) -> float:
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     user, system = int(after_name[11]), int(after_name[12])
     return (user + system) / _TICKS_A_SECOND
+
+
+class Interference(msgspec.Struct, frozen=True):
+    """What others took of the machine meanwhile, in cores: other processes, other machines."""
+
+    others: float
+    stolen: float
+
+
+class Watch:
+    """Tells what others take while we measure; ``pids`` are ours, beside this process."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = (os.getpid(), *pids)
+        self._began = self._now()
+
+    def interference(self) -> Interference:
+        """Since the beginning."""
+        wall, busy, stolen, ours = (
+            now - then for now, then in zip(self._now(), self._began, strict=True)
+        )
+        return Interference(round(max(0.0, busy - ours) / wall, 2), round(stolen / wall, 2))
+
+    def _now(self) -> tuple[float, float, float, float]:
+        # user nice system idle iowait irq softirq steal (proc(5))
+        ticks = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        busy = sum(ticks[:3]) + ticks[5] + ticks[6]
+        ours = sum(cpu_seconds(pid) for pid in self._pids)
+        return time.monotonic(), busy / _TICKS_A_SECOND, ticks[7] / _TICKS_A_SECOND, ours

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.latency import Latency
-from bench.machine import Machine, Memory
+from bench.machine import Interference, Machine, Memory
 from bench.parts import Parts
 from bench.secsipidx import Peer
 
@@ -47,7 +47,7 @@ class Report(msgspec.Struct, frozen=True):
 
     command: str
     machine: Machine
-    load_after: tuple[float, ...]
+    interference: Interference
     calls_a_round: int
     rounds: int
     calls_a_second: float
@@ -82,20 +82,19 @@ def render(report: Report) -> str:
 def _conditions(report: Report) -> str:
     machine = report.machine
     libraries = ", ".join(f"{name} {version}" for name, version in machine.libraries.items())
+    load = " ".join(f"{one:g}" for one in machine.load)
     return "\n".join(
         (
             f"command   {report.command}",
             f"machine   {machine.cpu}, {machine.cores} cores, {machine.system}",
             f"software  Python {machine.python}, {machine.openssl}, {libraries}",
-            f"load      {_joined(machine.load)} before, {_joined(report.load_after)} after",
+            f"load      {load} before; of the {machine.cores} cores other processes took"
+            f" {report.interference.others:.2f} meanwhile, other machines"
+            f" {report.interference.stolen:.2f}",
             f"calls     {report.calls_a_round} a round, the median of {report.rounds} rounds;"
             f" all {report.verified} inbound calls verified",
         )
     )
-
-
-def _joined(figures: Sequence[float]) -> str:
-    return " ".join(f"{figure:g}" for figure in figures)
 
 
 def _latencies(report: Report) -> str:

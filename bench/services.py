@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import shlex
 import subprocess
@@ -29,7 +28,7 @@ from typing import Final
 
 from bench import parts, secsipidx
 from bench.latency import Latency
-from bench.machine import Machine, Memory, cpu_seconds
+from bench.machine import Machine, Memory, Watch, cpu_seconds
 from bench.manager import Manager, Released
 from bench.report import Processor, Report, Service, Target
 from lab import processes
@@ -154,7 +153,9 @@ async def _measure(calls: int, say: Say) -> Report:
         say(f"warming up: {len(warm)} calls")
         await _warm(world, warm)
         say(f"measuring: {ROUNDS} times {calls} calls one at a time, then at a steady rate")
+        watch = Watch([one.pid for one in (world.listener_a, world.listener_b, world.cps)])
         alone, steady, processor = await _rounds(world, warm, calls)
+        interference = watch.interference()
         memory = {
             one.name: Memory.of(one.pid) for one in (world.listener_a, world.listener_b, world.cps)
         }
@@ -175,7 +176,7 @@ async def _measure(calls: int, say: Say) -> Report:
     return Report(
         command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         machine=machine,
-        load_after=tuple(round(one, 2) for one in os.getloadavg()),
+        interference=interference,
         calls_a_round=calls,
         rounds=ROUNDS,
         calls_a_second=CALLS_A_SECOND,
