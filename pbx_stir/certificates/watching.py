@@ -1,4 +1,4 @@
-"""Puts revocation together: files, URLs of the configuration, and the fetch under the egress rule."""
+"""Puts revocation together: files, URLs of the configuration, and the fetch in the background."""
 
 from __future__ import annotations
 
