@@ -110,6 +110,12 @@ class CallLogFile:
         line["attest"] = outcome.attest
         # a certificate may be named for the number it is for
         line["signer"] = self._text(outcome.signer)
+        if outcome.diverted_by:
+            line["diverted_by"] = self._show(outcome.diverted_by)
+        if outcome.name:
+            line["name"] = self._text(outcome.name)
+        if outcome.call_reason:
+            line["call_reason"] = self._text(outcome.call_reason)
         if outcome.detail:
             line["detail"] = self._said(outcome.detail, record)
         shown = outcome.rejections[:MOST_REJECTIONS]

@@ -29,6 +29,9 @@ ANSWER_FIELDS = (
     "STIR_DEST",
     "STIR_SIGNER",
     "STIR_ID",
+    "STIR_NAME",
+    "STIR_CALL_REASON",
+    "STIR_DIVERTED_BY",
 )
 # A line of AMI holds 1,024 octets with its name; a longer answer is written in parts of this size.
 PART_OCTETS = 900

@@ -5,7 +5,7 @@ same names in lower case. Every name is always there, empty where it does not ap
 nothing of an earlier hook survives. Knows no PBX and how none of it is written.
 
 Nothing that a stranger chose leaves here unless it is of the whitelist: a signer's name comes from
-a certificate, which its owner has worded.
+a certificate, which its owner has worded, and a caller's name from a PASSporT.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ NAMES: Final = (
     "STIR_DEST",
     "STIR_SIGNER",
     "STIR_ID",
+    "STIR_NAME",
+    "STIR_CALL_REASON",
+    "STIR_DIVERTED_BY",
 )
 
 
@@ -50,5 +53,8 @@ def variables(outcome: Outcome, call_id: str) -> tuple[tuple[str, str], ...]:
         outcome.dest,
         outcome.signer,
         call_id,
+        outcome.name,
+        outcome.call_reason,
+        outcome.diverted_by,
     )
     return tuple((name, whitelisted(value)) for name, value in zip(NAMES, values, strict=True))

@@ -87,7 +87,7 @@ async def test_call_is_received_and_answered(bytewise: bool) -> None:
             call = await desk.calls.get()
         assert (call.nonce, call.unique_id, call.orig) == (NONCE, "pbx-1.1", "+12125550100")
         await pbx.until(lambda: bool(answers(pbx)))
-        assert answers(pbx) == [("pbx-1.1", f"{NONCE}||TN-Validation-Passed|verified|||||")]
+        assert answers(pbx) == [("pbx-1.1", f"{NONCE}||TN-Validation-Passed|verified||||||||")]
 
 
 async def test_call_of_another_listener_is_left_alone() -> None:
@@ -138,7 +138,7 @@ async def test_malformed_announcement_is_released_at_once(
     async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
         announce(pbx, adapter, Trunk="", From="12125550199")
         await pbx.until(lambda: bool(answers(pbx)))
-        assert answers(pbx) == [("pbx-1.1", f"{NONCE}|error|No-TN-Validation|internal-error|||||")]
+        assert answers(pbx) == [("pbx-1.1", f"{NONCE}|error|No-TN-Validation|internal-error||||||||")]
         announce(pbx, adapter, Nonce="?")
         announce(pbx, adapter)
         async with asyncio.timeout(5):
@@ -158,8 +158,8 @@ async def test_more_calls_than_can_wait_are_refused_at_once() -> None:
         announce(pbx, adapter, Nonce="d" * 16, Mode="monitor")
         await pbx.until(lambda: len(answers(pbx)) == 2)
         assert answers(pbx) == [
-            ("pbx-1.1", f"{'b' * 16}|error|No-TN-Validation|overloaded|||||"),
-            ("pbx-1.1", f"{'c' * 16}|error|No-TN-Validation|internal-error|||||"),
+            ("pbx-1.1", f"{'b' * 16}|error|No-TN-Validation|overloaded||||||||"),
+            ("pbx-1.1", f"{'c' * 16}|error|No-TN-Validation|internal-error||||||||"),
         ]
         desk.release.set()
         await pbx.until(lambda: len(answers(pbx)) == 4)

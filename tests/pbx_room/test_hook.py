@@ -175,14 +175,14 @@ def test_answer_is_one_write_that_begins_with_the_nonce() -> None:
     """The fields stand in their fixed order, whatever order they come in."""
     given_ = [("STIR_ID", "x"), ("STIR_VERSTAT", "TN-Validation-Passed"), ("STIR_SIGNER", "A B")]
     assert hook.pack_answer(NONCE, given_) == (
-        ("STIR_ANSWER", f"{NONCE}||TN-Validation-Passed|||||A B|x"),
+        ("STIR_ANSWER", f"{NONCE}||TN-Validation-Passed|||||A B|x|||"),
     )
 
 
 def test_foreign_values_do_not_pass() -> None:
     """A value with a separator, a line break or a non-ASCII letter is left empty."""
     for value in ("a|b", "a\r\nb", "a,b", "ü", "${X}", "a\x00", "x" * 513):
-        assert hook.pack_answer(NONCE, [("STIR_SIGNER", value)])[0][1] == f"{NONCE}||||||||"
+        assert hook.pack_answer(NONCE, [("STIR_SIGNER", value)])[0][1] == f"{NONCE}|||||||||||"
 
 
 def test_long_answer_is_written_in_parts_before_its_release() -> None:
@@ -192,7 +192,7 @@ def test_long_answer_is_written_in_parts_before_its_release() -> None:
     assert release == ("STIR_ANSWER", f"{NONCE}|+|{len(parts)}")
     assert [name for name, _ in parts] == [f"STIR_ANSWER_{NONCE}_{n}" for n in (1, 2)]
     assert all(len(part) <= hook.PART_OCTETS for _, part in parts)
-    assert "".join(part for _, part in parts) == f"||||{'1' * 500}||{'s' * 500}|{'i' * 400}"
+    assert "".join(part for _, part in parts) == f"||||{'1' * 500}||{'s' * 500}|{'i' * 400}|||"
 
 
 def test_unknown_variables_and_nonces_are_refused() -> None:

@@ -24,6 +24,9 @@ def test_every_name_is_always_there() -> None:
         "STIR_DEST": "",
         "STIR_SIGNER": "",
         "STIR_ID": "id1",
+        "STIR_NAME": "",
+        "STIR_CALL_REASON": "",
+        "STIR_DIVERTED_BY": "",
     }
 
 
