@@ -130,12 +130,14 @@ def routes(loaded: Loaded) -> Routes:
     found = []
     for index, section in enumerate(loaded.values.route):
         key = f"route[{index}]"
+        _check_plain(loaded, f"{key}.cps", section.cps)
         pinned = tuple(_public_key(loaded, f"{key}.keys", text) for text in section.keys)
         try:
             found.append(Route(section.prefix.removeprefix("+"), section.cps, keys=pinned))
         except ConfigurationError as error:
             raise loaded.wrong(key, error.message, error.hint) from error
     publish = loaded.values.publish
+    _check_plain(loaded, "publish.cps", publish.cps)
     served = []
     if publish.cps and publish.numbers:
         numbers = number_set(loaded, "publish.numbers", publish.numbers)
@@ -147,6 +149,14 @@ def routes(loaded: Loaded) -> Routes:
         return Routes(found, served)
     except ConfigurationError as error:
         raise loaded.wrong("route", error.message, error.hint) from error
+
+
+def _check_plain(loaded: Loaded, key: str, urls: Iterable[str]) -> None:
+    """A CPS without TLS is used only where that is said."""
+    for url in urls:
+        if url.startswith("http:") and not loaded.values.outgoing.plain_loopback:
+            hint = "https, or [outgoing] plain_loopback = true for one on this machine"
+            raise loaded.wrong(key, f"{url[:200]!r} is not https", hint)
 
 
 def _public_key(loaded: Loaded, key: str, text: str) -> bytes:

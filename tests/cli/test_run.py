@@ -1,0 +1,291 @@
+"""``pbx-stir run``: calls in hand are finished, and what is wrong is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab.companies import Company, tls_certificate
+from pbx_stir import config, daemon
+from pbx_stir.cli.main import main
+from pbx_stir.errors import ConfigurationError
+from tests.cli.conftest import Office
+from tests.pbx_room.fake_asterisk import SECRET, FakeAsterisk
+from tests.pbx_room.test_hook import FIELDS
+
+KEPT = {
+    name: value for name, value in FIELDS.items() if name not in {"Event", "UserEvent", "Identity1"}
+}
+
+
+@dataclass
+class Manager:
+    """A PBX, as a configuration names it."""
+
+    ami_port: int
+    ami_secret: str = SECRET
+    ami_user: str = "pbx-stir"
+    host: str = "127.0.0.1"
+    name: str = "pbx"
+
+
+class SlowCps:
+    """A CPS over TLS that answers only when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.let = asyncio.Event()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Keep each request waiting."""
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                if b"/ppts" in head:
+                    self.asked.set()
+                    await self.let.wait()
+                writer.write(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n")
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+@dataclass
+class Scene:
+    """A company with its PBX, a double, and its CPS."""
+
+    pbx: FakeAsterisk
+    cps: SlowCps
+    company: Company
+
+    async def announce(self, nonce: str = "A" * 16) -> None:
+        """A call waits at the PBX, as soon as the listener is there."""
+        await self.pbx.until(lambda: ":" in self.pbx.variables.get("STIR_HEARTBEAT", ""))
+        listener = self.pbx.variables["STIR_HEARTBEAT"].partition(":")[0]
+        call = {"Dir": "in", "Mode": "on", "Trunk": "carrier", "Budget": "5000", "Nonce": nonce}
+        call |= {"From": "%2B13105552000", "To": "%2B12125551234", "Uniqueid": "pbx-1.1"}
+        self.pbx.event("PbxStir", **{**KEPT, **call, "Listener": listener})
+
+    def answers(self) -> list[str]:
+        """What was written to calls."""
+        return [
+            value for channel, name, value in self.pbx.writes if channel and name == "STIR_ANSWER"
+        ]
+
+
+@asynccontextmanager
+async def acting(office: Office, folder: Path) -> AsyncIterator[Scene]:
+    """Everything but the service itself."""
+    certificate, key, ca = tls_certificate(folder, "cps", ["127.0.0.1"])
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    cps = SlowCps()
+    server = await asyncio.start_server(cps.serve, "127.0.0.1", 0, ssl=tls)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with FakeAsterisk() as pbx:
+        company = Company("acme", "12125551200", 100, folder / "acme")
+        company.configure(
+            authority=office.authority,
+            trust=office.authority.anchor,
+            cps=url,
+            cps_ca=ca,
+            routes=["1"],
+            pbxs=[Manager(pbx.port)],
+        )
+        try:
+            yield Scene(pbx, cps, company)
+        finally:
+            cps.let.set()
+            server.close()
+
+
+@pytest.fixture
+async def scene(office: Office, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene."""
+    async with acting(office, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def service(company: Company) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``pbx-stir run`` in a process of its own, ended with the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pbx_stir", "run", "--config", str(company.config)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def drains(scene: Scene, stop: Callable[[], None], ended: Awaitable[object]) -> None:
+    """SIGTERM while a call is held: the heartbeat goes first, then the call has its answer."""
+    await scene.announce()
+    async with asyncio.timeout(10):
+        await scene.cps.asked.wait()
+    assert scene.answers() == []
+    stop()
+    await scene.pbx.until(lambda: scene.pbx.variables["STIR_HEARTBEAT"] == "")
+    assert scene.answers() == []
+    scene.cps.let.set()
+    async with asyncio.timeout(10):
+        await ended
+    (answer,) = scene.answers()
+    assert answer.startswith("A" * 16 + "||No-TN-Validation|cps-unavailable|")
+    names = [name for _, name, _ in scene.pbx.writes]
+    last_beat = max(n for n, (_, name, value) in enumerate(scene.pbx.writes) if value == "")
+    assert last_beat < names.index("STIR_ANSWER")
+    (line,) = (scene.company.folder / "calls.jsonl").read_text().splitlines()
+    logged = json.loads(line)
+    assert (logged["reason"], logged["released"]) == ("cps-unavailable", True)
+
+
+async def test_sigterm_drains_the_held_calls(scene: Scene) -> None:
+    """As a process: the answer still comes, and the exit status is 0."""
+    async with service(scene.company) as process:
+        await drains(scene, process.terminate, process.wait())
+        assert process.returncode == 0
+        assert process.stderr is not None
+        said = (await process.stderr.read()).decode()
+    assert "stopping: finishing the calls in hand" in said
+    assert "Traceback" not in said
+    assert SECRET not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_daemon_drains(scene: Scene, number: signal.Signals) -> None:
+    """The same in this process."""
+    task = asyncio.ensure_future(daemon.serve(config.load(scene.company.config)))
+    try:
+        await drains(scene, lambda: os.kill(os.getpid(), number), asyncio.shield(task))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+
+async def test_a_refused_login_is_said(scene: Scene) -> None:
+    """With its reason and what to compare, never with the secret; the service goes on."""
+    (scene.company.folder / "pbx.secret").write_text("hunter2hunter2")
+    async with service(scene.company) as process:
+        assert process.stderr is not None
+        said = ""
+        async with asyncio.timeout(10):
+            while "refused" not in said:
+                said += (await process.stderr.readline()).decode()
+        assert process.returncode is None
+        process.terminate()
+        rest, (out, err) = await asyncio.gather(process.wait(), process.communicate())
+    said += err.decode() + out.decode()
+    assert rest == 0
+    assert "login of 'pbx-stir' at 127.0.0.1" in said
+    assert "Authentication failed" in said
+    assert "manager.conf" in said
+    assert "hunter2" not in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('state_dir = "state"', "state_dir = 3", "state_dir: expected `str`, got `int`"),
+        ('state_dir = "state"', 'state_dir = "pbx-stir.toml"', "state_dir: "),
+        ('secret_file = "pbx.secret"', 'secret_file = "none"', "asterisk[0].secret_file: cannot"),
+        ("[[trunk]]", '[[trunk]]\nname = "carrier"\n[[trunk]]', "trunk[1].name: a second trunk"),
+        ('key = "acme.key"', 'key = "none.key"', "credential[0].key: cannot read"),
+        ('trust = ["', 'trust = ["/none', "verification.trust: no file matches"),
+        ('tls_ca = "', 'tls_ca = "/none', "outgoing.tls_ca: no CA certificates in"),
+        (
+            "[verification]",
+            '[verification]\nx5u_allow = ["a"]',
+            "verification: 'a' is not HOST:PORT",
+        ),
+        ('cps = ["https', 'cps = ["http', "publish.cps: "),
+        ("[[asterisk]]", "[[asterisk", "not TOML"),
+        ('prefix = "+1"', 'prefix = "+1"\nkeys = ["x"]', "route[0].keys: "),
+    ],
+)
+def test_a_broken_configuration_is_1(
+    office: Office,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    said: str,
+) -> None:
+    """File and key in one line, exit status 1, nothing started."""
+    company = Company("acme", "12125551200", 100, tmp_path / "acme")
+    company.configure(
+        authority=office.authority,
+        trust=office.authority.anchor,
+        cps="https://127.0.0.1:1",
+        cps_ca=office.authority.anchor,
+        routes=["1"],
+        pbxs=[Manager(1)],
+    )
+    text = company.config.read_text()
+    company.config.write_text(text.replace(old, new, 1))
+    assert main(["run", "--config", str(company.config)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"pbx-stir run: {company.config}: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+async def test_two_pbxs_have_two_names(office: Office, tmp_path: Path) -> None:
+    """The call log must tell them apart."""
+    company = Company("acme", "12125551200", 100, tmp_path / "acme")
+    company.configure(
+        authority=office.authority,
+        trust=office.authority.anchor,
+        cps="https://127.0.0.1:1",
+        cps_ca=office.authority.anchor,
+        routes=["1"],
+        pbxs=[Manager(1), Manager(2)],
+    )
+    with pytest.raises(ConfigurationError, match=r"asterisk\[1\]\.name: a second PBX 'pbx'"):
+        daemon.build(config.load(company.config))
+    text = company.config.read_text().replace('name = "pbx"\n', "")
+    company.config.write_text(
+        text.replace("port = 1\n", f'port = 1\ntls = true\ntls_ca = "{office.trust}"\n')
+    )
+    found = daemon.asterisks(config.load(company.config))
+    assert [one.name for one in found] == ["127.0.0.1:1", "127.0.0.1:2"]
+    assert isinstance(found[0].tls, ssl.SSLContext)
+    assert found[1].tls is None
+
+
+async def test_background_work_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails off the call path is logged and tried again."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    attempts: list[int] = []
+
+    async def work() -> None:
+        attempts.append(1)
+        if len(attempts) < 3:
+            raise RuntimeError("oops")
+
+    await daemon._kept_up(work)
+    assert (len(attempts), slept) == (3, [5, 5])
