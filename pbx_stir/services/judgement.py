@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pbx_stir.errors import (
     CertificateUnavailable,
     CertificateUntrusted,
+    Malformed,
     MalformedPassport,
     PbxStirError,
+    Refused,
 )
 from pbx_stir.services.call import Reason, Rejection
 from pbx_stir.services.candidates import Candidate, Numbers
@@ -199,8 +201,7 @@ class Judge:
             chain = await self._chain(token, give_up_at, fetches)
             return self._found(token, chain, anchors, now)
         try:
-            inside = certificate.parse_chain(candidate.chain)
-            return self._found(token, inside, anchors, now)
+            return self._found(token, candidate.chain, anchors, now)
         except CertificateUntrusted as untrusted:
             # a chain may be cut off where it did not fit beside the PASSporT
             try:
@@ -211,24 +212,36 @@ class Judge:
 
     async def _chain(
         self, token: Passport, give_up_at: float, fetches: Fetches
-    ) -> tuple[x509.Certificate, ...]:
+    ) -> tuple[bytes, ...]:
         if not self._certificates.cached(token.x5u):
             if fetches.left < 1:
                 raise CertificateUnavailable("this call has had its certificates fetched")
             fetches.left -= 1
-        return await self._certificates.chain(token.x5u, give_up_at)
+        chain = await self._certificates.chain(token.x5u, give_up_at)
+        return tuple(one.public_bytes(Encoding.DER) for one in chain)
 
     def _found(
-        self, token: Passport, chain: Sequence[x509.Certificate], anchors: Anchors, now: float
+        self, token: Passport, chain: Sequence[bytes], anchors: Anchors, now: float
     ) -> tuple[Path, bool]:
         """Find the path from the certificate that signed ``token``, or from the first if none did.
 
-        A bundle may hold the certificates of several signers, and in any order.
+        It is the first one nearly always; but a bundle may hold those of several signers, and in
+        any order.
         """
-        signer = next((one for one in chain if _has_signed(one, token)), None)
-        ordered = sorted(chain, key=lambda one: one is not signer) if signer else chain
-        ders = [one.public_bytes(Encoding.DER) for one in ordered]
-        return self._paths.find(ders, anchors, now), signer is not None
+        try:
+            path = self._paths.find(chain, anchors, now)
+        except (Malformed, Refused):
+            signer = _signer(token, chain)
+            if signer is None:
+                raise
+        else:
+            if _has_signed(path.leaf, token):
+                return path, True
+            signer = _signer(token, chain)
+            if signer is None:
+                return path, False
+        others = [der for der in chain if der != signer]
+        return self._paths.find([signer, *others], anchors, now), True
 
     def _judged(
         self, candidate: Candidate, path: Path, numbers: Numbers, said: RichCallData
@@ -254,6 +267,13 @@ class Judge:
             name=said.name,
             call_reason=said.reason,
         )
+
+
+def _signer(token: Passport, chain: Sequence[bytes]) -> bytes | None:
+    """The certificate of ``chain`` whose key has signed ``token``."""
+    parsed = certificate.parse_chain(chain)
+    signer = next((one for one in parsed if _has_signed(one, token)), None)
+    return None if signer is None else signer.public_bytes(Encoding.DER)
 
 
 def _has_signed(one: x509.Certificate, token: Passport) -> bool:

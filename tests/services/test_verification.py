@@ -390,6 +390,19 @@ async def test_passports_made_together_are_of_one_call() -> None:
     assert again.reason is Reason.REPLAYED
 
 
+async def test_certificates_may_come_in_any_order_and_twice() -> None:
+    """The one that signed is found among those that came along."""
+    thief = credential_for(TnAuthList(numbers=("12129990000",)))
+    for chain in (
+        (*thief.chain, *World().company.chain),
+        (thief.chain[0], thief.chain[0]),
+    ):
+        world = World()
+        own = world.company.chain
+        world.put(world.token(), chain=(*chain, *own, *own))
+        assert (await verify(world)).verstat is Verstat.PASSED
+
+
 async def test_an_unknown_extension_drops_its_passport_alone() -> None:
     """What we do not understand says nothing, and does not spoil what stands beside it."""
     world = World()
