@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -289,3 +290,24 @@ async def test_background_work_is_begun_again(monkeypatch: pytest.MonkeyPatch) -
 
     await daemon._kept_up(work)
     assert (len(attempts), slept) == (3, [5, 5])
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_it_serves_until_it_is_told_to_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    """On uvloop where that is installed, on asyncio's own loop where it is not."""
+    served: list[Path] = []
+
+    async def serve(loaded: config.Loaded) -> None:
+        served.append(loaded.path)
+
+    monkeypatch.setattr(daemon, "serve", serve)
+    fake = ModuleType("uvloop")
+    fake.run = asyncio.run  # type: ignore[attr-defined]
+    # None in its place makes the import fail
+    monkeypatch.setitem(sys.modules, "uvloop", fake if quick else None)  # type: ignore[arg-type]
+    path = tmp_path / "pbx-stir.toml"
+    path.write_text("")
+    assert main(["run", "--config", str(path)]) == 0
+    assert served == [path]
