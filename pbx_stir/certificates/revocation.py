@@ -24,11 +24,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from cryptography.hazmat.primitives import hashes
 
-from pbx_stir.certificates.fetch import Fetched
 from pbx_stir.certificates.revocation_files import Read, RevocationFiles
 from pbx_stir.certificates.single_flight import SingleFlight
 from pbx_stir.errors import (
@@ -55,6 +54,10 @@ from pbx_stir.stir.revocation import (
 )
 from pbx_stir.stir.revocation_list import RevocationList, parse_lists
 from pbx_stir.stir.x5u import CheckedUrl
+
+if TYPE_CHECKING:
+    # a command that takes all from files does without what fetches
+    from pbx_stir.certificates.fetch import Fetched
 
 log = logging.getLogger(__name__)
 

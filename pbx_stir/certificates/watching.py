@@ -7,9 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.certificates.revocation import Policy, RevocationWatch
-from pbx_stir.certificates.revocation_fetch import RevocationFetcher
 from pbx_stir.certificates.revocation_files import RevocationFiles
 from pbx_stir.errors import UsageError
 from pbx_stir.stir.certificate import Anchors
@@ -49,6 +47,9 @@ def watching(
     if not fetch or policy == "off":
         alone = RevocationWatch(anchors=anchors, policy=policy, files=files)
         return alone, alone.close
+    from pbx_stir.certificates.allowed import origin_of
+    from pbx_stir.certificates.revocation_fetch import RevocationFetcher
+
     allowed = frozenset(map(origin_of, allow))
     origin_tls = {} if tls_ca is None else dict.fromkeys(allowed, _client_tls(tls_ca))
     fetcher = RevocationFetcher(
