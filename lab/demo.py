@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -231,6 +232,8 @@ def main() -> int:
     )
     parser.add_argument("--keep-logs", metavar="FOLDER", help="copy the logs there")
     args = parser.parse_args()
+    # a SystemExit, so that it leaves nothing running either
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     began = time.monotonic()
     agreed = True
     try:

@@ -44,8 +44,8 @@ def _left(mark: str) -> dict[int, str]:
     return found
 
 
-def demo(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run it; whatever it leaves behind is ended here, and fails the test."""
+def demo(tmp_path: Path, *options: str, end: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run it, with ``end`` only to its first row; what it leaves is ended, and fails the test."""
     mark = f"PBX_STIR_TEST={tmp_path.name}-{os.getpid()}"
     name, _, value = mark.partition("=")
     folder = tmp_path / "tmp"
@@ -59,6 +59,11 @@ def demo(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
         text=True,
     )
     try:
+        if end:
+            assert process.stdout is not None
+            while not process.stdout.readline().startswith(("ok ", "NO ")):
+                assert process.poll() is None
+            process.terminate()
         out, err = process.communicate(timeout=SECONDS)
     finally:
         if process.poll() is None:
@@ -92,3 +97,8 @@ def test_a_wrong_anchor_is_noticed(tmp_path: Path) -> None:
     assert "NO genuine" in done.stdout
     assert "certificate-untrusted" in done.stdout
     assert "NOT as expected" in done.stdout
+
+
+def test_being_ended_it_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a call: PBXs, listeners, CPS and folder are gone."""
+    assert demo(tmp_path, end=True).returncode == 128 + signal.SIGTERM
