@@ -19,12 +19,12 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from pbx_stir.errors import CertificateUnavailable, MalformedCertificate
+from pbx_stir.stir.issuer_signature import IssuerSignature
 from pbx_stir.stir.profile import has_strong_signature, public_key
 from pbx_stir.stir.revocation_list import CLOCK_SECONDS
 
@@ -36,14 +36,6 @@ MAX_SINGLES: Final = 64
 UNDATED_SECONDS: Final = 3_600.0
 
 _HASHES: Final = (hashes.SHA1, hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_STRONG: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_RSA: Final = frozenset(
-    {
-        SignatureAlgorithmOID.RSA_WITH_SHA256,
-        SignatureAlgorithmOID.RSA_WITH_SHA384,
-        SignatureAlgorithmOID.RSA_WITH_SHA512,
-    }
-)
 # what may be critical on the certificate of who signs answers or lists and nothing else
 UNDERSTOOD_ON_SIGNER: Final = frozenset(
     {
@@ -95,7 +87,7 @@ class Single:
 class OcspAnswer:
     """A successful answer, not yet known to be anybody's. ``next_update`` is that of its first."""
 
-    response: ocsp.OCSPResponse
+    signature: IssuerSignature
     singles: tuple[Single, ...]
     certificates: tuple[x509.Certificate, ...]
     next_update: float
@@ -130,6 +122,9 @@ def parse_answer(octets: bytes) -> OcspAnswer:
             raise CertificateUnavailable(f"OCSP answered {response.response_status.name.lower()}")
         if any(extension.critical for extension in response.extensions):
             raise MalformedCertificate("an OCSP answer with a critical extension")
+        signature = IssuerSignature.over(
+            response.tbs_response_bytes, response.signature, response.signature_algorithm_oid
+        )
         certificates = tuple(response.certificates)
         singles = tuple(map(_single, response.responses))
         # cryptography shows the extensions of a single response only where it stands alone
@@ -139,7 +134,7 @@ def parse_answer(octets: bytes) -> OcspAnswer:
         raise MalformedCertificate(f"not an OCSP answer: {error}") from error
     if not 1 <= len(singles) <= MAX_SINGLES or len(certificates) > MAX_CERTIFICATES:
         raise MalformedCertificate("an OCSP answer with too many parts, or none")
-    return OcspAnswer(response, singles, certificates, singles[0].next_update, len(octets))
+    return OcspAnswer(signature, singles, certificates, singles[0].next_update, len(octets))
 
 
 def said_of(
@@ -151,9 +146,7 @@ def said_of(
     """
     try:
         found = [single for single in answer.singles if _is_of(single, certificate, issuer)]
-        if not found or not any(
-            _signed_by(answer.response, key) for key in _keys(answer, issuer, now)
-        ):
+        if not found or not any(map(answer.signature.is_by, _keys(answer, issuer, now))):
             return Said.NOTHING
     except _BROKEN:
         return Said.NOTHING
@@ -234,21 +227,3 @@ def _may_answer(certificate: x509.Certificate, issuer: x509.Certificate, now: fl
     except InvalidSignature:
         return False
     return True
-
-
-def _signed_by(response: ocsp.OCSPResponse, key: object) -> bool:
-    """Tell whether the key made the answer's signature."""
-    digest = response.signature_hash_algorithm
-    if not isinstance(digest, _STRONG):
-        return False
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(response.signature, response.tbs_response_bytes, ec.ECDSA(digest))
-            return True
-        if isinstance(key, rsa.RSAPublicKey) and response.signature_algorithm_oid in _RSA:
-            how = padding.PKCS1v15()
-            key.verify(response.signature, response.tbs_response_bytes, how, digest)
-            return True
-    except InvalidSignature:
-        pass
-    return False

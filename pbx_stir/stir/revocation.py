@@ -50,7 +50,6 @@ SHORT_LIVED_SECONDS: Final = 7 * 86_400
 MOST_PLACES: Final = 4
 _MOST_STEPS: Final = 8
 _OID_NO_REV_AVAIL: Final = x509.ObjectIdentifier("2.5.29.56")
-_STRONG: Final = frozenset({"sha256", "sha384", "sha512"})
 _BROKEN: Final = (
     ValueError,
     TypeError,
@@ -253,7 +252,7 @@ def _signer(
             # certificate, verify that the cRLSign bit is set"; those whom nobody chose must have it
             chosen = signer in trust.signers or signer in trust.anchors
             may = usage.crl_sign if usage is not None else chosen
-            if may and _is_valid(signer, now) and _signed_by(listed, signer):
+            if may and _is_valid(signer, now) and listed.signature.is_by(public_key(signer)):
                 named = signer in path.certificates[1:] or chosen
                 if named or _leads_to_anchor(signer, listed, path, now):
                     return signer
@@ -275,16 +274,6 @@ def _signers(
     for certificate in known:
         if certificate.subject == listed.issuer:
             yield certificate
-
-
-def _signed_by(listed: RevocationList, signer: x509.Certificate) -> bool:
-    """Verify the list's signature."""
-    digest = listed.signed.signature_hash_algorithm
-    key = public_key(signer)
-    if digest is None or digest.name not in _STRONG or key is None:
-        return False
-    # a key of an unsuitable kind is a TypeError
-    return listed.signed.is_signature_valid(key)  # type: ignore[arg-type]
 
 
 def _leads_to_anchor(

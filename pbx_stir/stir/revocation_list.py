@@ -24,6 +24,7 @@ from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from pbx_stir.errors import MalformedCertificate
 from pbx_stir.stir.chain import parse_chain
+from pbx_stir.stir.issuer_signature import IssuerSignature
 
 MAX_OCTETS: Final = 4 << 20
 MAX_LISTS: Final = 16
@@ -79,7 +80,7 @@ class RevocationList:
     distribution point. ``certificates`` came in the same file, with nobody's word for them.
     """
 
-    signed: x509.CertificateRevocationList
+    signature: IssuerSignature
     issuer: x509.Name
     this_update: float
     next_update: float
@@ -132,7 +133,9 @@ def _parse(der: bytes, certificates: tuple[x509.Certificate, ...]) -> Revocation
             # RFC 5280 section 5.1.2.5: "Conforming CRL issuers MUST include the nextUpdate field"
             raise MalformedCertificate("a revocation list that does not say when it is over")
         return RevocationList(
-            signed=signed,
+            signature=IssuerSignature.over(
+                signed.tbs_certlist_bytes, signed.signature, signed.signature_algorithm_oid
+            ),
             issuer=signed.issuer,
             this_update=signed.last_update_utc.timestamp(),
             next_update=signed.next_update_utc.timestamp(),

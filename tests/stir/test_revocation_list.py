@@ -157,3 +157,12 @@ def test_any_octets_are_a_list_or_malformed(octets: bytes) -> None:
     for octet in (b"", b"\x30", b"-----BEGIN X509 CRL-----"):
         with pytest.raises(MalformedCertificate):
             parse_lists(octet + octets)
+
+
+def test_a_list_names_one_signature_algorithm() -> None:
+    """RFC 5280 section 5.1.1.2: the one outside is the one that was signed."""
+    sha256, sha384 = bytes.fromhex("06082a8648ce3d040302"), bytes.fromhex("06082a8648ce3d040303")
+    assert GOOD.count(sha256) == 2
+    parse_lists(GOOD.replace(sha256, sha384))
+    with pytest.raises(MalformedCertificate):
+        parse_lists(GOOD.replace(sha256, sha384, 1))
