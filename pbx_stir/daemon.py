@@ -31,9 +31,8 @@ from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
-from pbx_stir.services.used import UsedPassports
 from pbx_stir.services.verification import VerificationService
-from pbx_stir.used_file import UsedFile
+from pbx_stir.used_database import UsedDatabase
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +88,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     daemon.tasks.append(resolver.run)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
-    used_file = UsedFile(state / "used.jsonl", time.time())
-    daemon.closes.append(used_file.close)
-    used = UsedPassports(used_file)
-    used.restore(used_file.notes, time.time())
+    used = UsedDatabase(state / "used.sqlite")
+    daemon.closes.append(used.close)
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,

@@ -22,7 +22,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("tokens",),
     ("cps",),
     ("certificates",),
-    ("config", "pbx", "directory", "redis_backend", "call_log", "metrics", "used_file"),
+    ("config", "pbx", "directory", "redis_backend", "call_log", "metrics", "used_database"),
     ("configured",),
     ("daemon",),
     ("checks",),

@@ -20,11 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.errors import (
     CertificateUnavailable,
-    CertificateUntrusted,
-    Malformed,
+    MalformedCertificate,
     MalformedPassport,
-    PbxStirError,
-    Refused,
 )
 from pbx_stir.services.call import Reason, Rejection
 from pbx_stir.services.candidates import Candidate, Numbers
@@ -36,6 +33,7 @@ from pbx_stir.services.steps import (
     check_iat,
     check_orig,
     check_ppt,
+    furthest,
     reason_of,
 )
 from pbx_stir.stir import certificate, diversion, passport, rich_call_data
@@ -153,10 +151,51 @@ class Judge:
         fetches: Fetches,
         numbers: Numbers,
     ) -> Path | Rejection:
-        """Steps 4 and 6 for one PASSporT: the path of who signed it, or why it does not do."""
+        """Steps 4 and 6 for one PASSporT: the path of who signed it, or why it does not do.
+
+        By the certificates inside, else by those that x5u names.
+        """
+        inside: Path | Rejection | None = None
+        if candidate.chain:
+            inside = self._among(token, candidate.chain, numbers, now)
+            if not _may_be_cut_off(inside):
+                return inside
+        try:
+            chain = await self._chain(token, give_up_at, fetches)
+        except tuple(kind for kind, _ in REASONS) as error:
+            return inside or Rejection("certificate", reason_of(error), error.message)
+        return self._among(token, chain, numbers, now)
+
+    def _among(
+        self, token: Passport, chain: Sequence[bytes], numbers: Numbers, now: float
+    ) -> Path | Rejection:
+        """The path from whichever of ``chain`` signed ``token`` and may.
+
+        It is the first one nearly always; but a bundle may hold those of several signers, and in
+        any order, and one key may have several certificates, of which one that does is enough.
+        """
+        looked = self._from_leaf(token, chain, numbers, now)
+        if isinstance(looked, Path):
+            return looked
+        signers = _signers(token, chain)
+        # what the first certificate says of a token counts where no other has signed it
+        rejections = [looked] if not signers or chain[0] in signers else []
+        for signer in signers:
+            if signer != chain[0]:
+                others = [der for der in chain if der != signer]
+                looked = self._from_leaf(token, [signer, *others], numbers, now)
+                if isinstance(looked, Path):
+                    return looked
+                rejections.append(looked)
+        return furthest(rejections) or looked
+
+    def _from_leaf(
+        self, token: Passport, chain: Sequence[bytes], numbers: Numbers, now: float
+    ) -> Path | Rejection:
+        """The path from the first of ``chain``, where it may sign what ``token`` says and did."""
         step = "certificate"
         try:
-            path, holds = await self._path(token, candidate, now, give_up_at, fetches)
+            path = self._paths.find(chain, self._policy.anchors(), now)
             # 4: "(...) authority for the calling number"
             step = "coverage"
             number = token.orig
@@ -172,7 +211,7 @@ class Judge:
         except tuple(kind for kind, _ in REASONS) as error:
             return Rejection(step, reason_of(error), error.message)
         # 6: the signature
-        if not holds:
+        if not _has_signed(path.leaf, token):
             return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
         return path
 
@@ -184,32 +223,6 @@ class Judge:
             return path.covers(number, self._policy.spc)
         return path.authorises(number, number, self._policy.spc)
 
-    async def _path(
-        self,
-        token: Passport,
-        candidate: Candidate,
-        now: float,
-        give_up_at: float,
-        fetches: Fetches,
-    ) -> tuple[Path, bool]:
-        """The path behind ``token``, by the certificates inside, else by those that x5u names.
-
-        And whether the signature holds under its leaf.
-        """
-        anchors = self._policy.anchors()
-        if not candidate.chain:
-            chain = await self._chain(token, give_up_at, fetches)
-            return self._found(token, chain, anchors, now)
-        try:
-            return self._found(token, candidate.chain, anchors, now)
-        except CertificateUntrusted as untrusted:
-            # a chain may be cut off where it did not fit beside the PASSporT
-            try:
-                chain = await self._chain(token, give_up_at, fetches)
-            except PbxStirError:
-                raise untrusted from None
-            return self._found(token, chain, anchors, now)
-
     async def _chain(
         self, token: Passport, give_up_at: float, fetches: Fetches
     ) -> tuple[bytes, ...]:
@@ -219,29 +232,6 @@ class Judge:
             fetches.left -= 1
         chain = await self._certificates.chain(token.x5u, give_up_at)
         return tuple(one.public_bytes(Encoding.DER) for one in chain)
-
-    def _found(
-        self, token: Passport, chain: Sequence[bytes], anchors: Anchors, now: float
-    ) -> tuple[Path, bool]:
-        """Find the path from the certificate that signed ``token``, or from the first if none did.
-
-        It is the first one nearly always; but a bundle may hold those of several signers, and in
-        any order.
-        """
-        try:
-            path = self._paths.find(chain, anchors, now)
-        except (Malformed, Refused):
-            signer = _signer(token, chain)
-            if signer is None:
-                raise
-        else:
-            if _has_signed(path.leaf, token):
-                return path, True
-            signer = _signer(token, chain)
-            if signer is None:
-                return path, False
-        others = [der for der in chain if der != signer]
-        return self._paths.find([signer, *others], anchors, now), True
 
     def _judged(
         self, candidate: Candidate, path: Path, numbers: Numbers, said: RichCallData
@@ -269,11 +259,18 @@ class Judge:
         )
 
 
-def _signer(token: Passport, chain: Sequence[bytes]) -> bytes | None:
-    """The certificate of ``chain`` whose key has signed ``token``."""
-    parsed = certificate.parse_chain(chain)
-    signer = next((one for one in parsed if _has_signed(one, token)), None)
-    return None if signer is None else signer.public_bytes(Encoding.DER)
+def _signers(token: Passport, chain: Sequence[bytes]) -> list[bytes]:
+    """Those of ``chain`` whose key has signed ``token``; none where it cannot be read."""
+    try:
+        parsed = certificate.parse_chain(chain)
+    except MalformedCertificate:
+        return []
+    return [one.public_bytes(Encoding.DER) for one in parsed if _has_signed(one, token)]
+
+
+def _may_be_cut_off(looked: Path | Rejection) -> bool:
+    """Whether a chain may lack what did not fit beside the PASSporT."""
+    return isinstance(looked, Rejection) and looked.reason is Reason.CERTIFICATE_UNTRUSTED
 
 
 def _has_signed(one: x509.Certificate, token: Passport) -> bool:

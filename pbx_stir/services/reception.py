@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
-from pbx_stir.errors import PbxUnavailable
+from pbx_stir.errors import PbxUnavailable, Unavailable
 from pbx_stir.services import treatment
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.call import (
@@ -159,7 +159,10 @@ class Reception:
     async def ended(self, pbx: str, unique_id: str, answered: bool) -> None:
         """The PBX says that a call which had passed is over."""
         self._tally.passed.discard((pbx, unique_id))
-        await self._used.ended(pbx, unique_id, answered, self._clocks.now())
+        try:
+            await self._used.ended(pbx, unique_id, answered, self._clocks.now())
+        except Unavailable as error:
+            log.error("the end of a call could not be noted: %s", error)
 
     async def _serve(self, call: Call, call_id: str, at: float, began: float) -> Outcome:
         if self._tally.under_way > self._most_calls:
@@ -207,8 +210,12 @@ class Reception:
         if outcome.claim is None:
             return
         settle = self._used.confirm if taken else self._used.give_back
-        for key in (outcome.used_key, *outcome.also_used):
-            await settle(key, outcome.claim, self._clocks.now())
+        try:
+            for key in (outcome.used_key, *outcome.also_used):
+                await settle(key, outcome.claim, self._clocks.now())
+        except Unavailable as error:
+            # it stays reserved: no other call gets it
+            log.error("a PASSporT's use could not be settled: %s", error)
 
     async def _remember(self, call: Call, pbx: Pbx) -> None:
         """A call that passed is up, and can be told if another one claims its PASSporT."""
@@ -226,8 +233,10 @@ class Reception:
         self._log.contested(first, record)
         key = (first.pbx, first.unique_id)
         pbx = self._tally.pbxs.get(first.pbx)
-        if pbx is not None and key in self._tally.passed:
+        if pbx is not None:
+            # perhaps another listener's call, or one that is over: then nobody is told
             await pbx.contest(first.unique_id, _CONTESTED)
+        if key in self._tally.passed:
             return
         contested = self._tally.contested
         contested[key] = None

@@ -1,10 +1,10 @@
 """Single use: a PASSporT verifies one call.
 
 RFC 8816 section 7.4 leaves open that two calls claim one PASSporT within its freshness. Here the
-first to reserve it has it; the second is told who did. Takes keys (``stir.passport.used_key`` in
-hex), claims and the time; gives ``Use``. Never knows a verdict or a PBX.
+first to reserve it has it; the second is told who did. Takes keys (``judgement.use_of``), claims
+and the time; gives ``Use``. Never knows a verdict or a PBX.
 
-One entry lives through these states, always by a rule below::
+One entry lives through these states, always by a function below::
 
     (none) --reserve--> RESERVED --confirm--> USED --ended unanswered--> REUSABLE for 5 s, once
        ^                   |                                                  |
@@ -12,7 +12,7 @@ One entry lives through these states, always by a rule below::
 
 * reserve: the first claim gets FRESH; the same call again (same PBX, linked id, trunk, numbers)
   gets SAME; another one gets TAKEN, unless the entry is REUSABLE: then AGAIN.
-* A claim that dies in its hold gives back. What was REUSABLE before stays so.
+* A claim that dies in its hold gives back. What was REUSABLE before is so again.
 * Entries are forgotten when no check of freshness can let their PASSporT pass any more.
 
 REUSABLE is a known opening: a carrier that fails over to a second trunk presents one call twice,
@@ -21,8 +21,7 @@ and who sees a first attempt go unanswered can use the same five seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
@@ -68,23 +67,25 @@ class Reservation:
     holder: Claim | None = None
 
 
-class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the journal: what must survive a restart. ``free`` takes the key's line back."""
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is remembered of one PASSporT; times are seconds since the epoch.
 
-    key: str
+    ``until`` is when it may be forgotten, ``again`` that it is used a second time, ``ended`` when
+    its call ended unanswered, ``before`` what it was before that second reservation.
+    """
+
+    claim: Claim
     until: float
-    claim: Claim | None = None
+    reserved: bool = True
     again: bool = False
     ended: float | None = None
-    free: bool = False
+    before: Entry | None = None
 
-
-class Journal(Protocol):
-    """Keeps notes across restarts."""
-
-    async def append(self, note: Note) -> None:
-        """Have ``note`` outlive this process; does not raise, and does not block the call path."""
-        ...
+    def is_reusable(self, now: float) -> bool:
+        """Whether its call ended unanswered a moment ago, and nobody else has used it since."""
+        if self.reserved or self.again or self.ended is None:
+            return False
+        return 0 <= now - self.ended < FAILOVER_SECONDS
 
 
 class SingleUse(Protocol):
@@ -107,110 +108,81 @@ class SingleUse(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Entry:
-    claim: Claim
-    until: float
-    reserved: bool
-    again: bool = False
-    ended: float | None = None
-    before: _Entry | None = field(default=None, repr=False)
+def reserved(
+    entry: Entry | None, claim: Claim, until: float, now: float
+) -> tuple[Entry, Reservation]:
+    """What a claim makes of an entry, and what it gets (see the module for the rules)."""
+    if entry is None or entry.until < now:
+        return Entry(claim, until), Reservation(Use.FRESH)
+    if entry.claim.same_call(claim):
+        return entry, Reservation(Use.SAME, entry.claim)
+    if entry.is_reusable(now):
+        taken = Entry(claim, until, again=True, before=entry)
+        return taken, Reservation(Use.AGAIN, entry.claim)
+    return entry, Reservation(Use.TAKEN, entry.claim)
+
+
+def confirmed(entry: Entry, claim: Claim) -> Entry:
+    """The entry, used, if it is this call's."""
+    if not entry.claim.same_call(claim):
+        return entry
+    return msgspec.structs.replace(entry, reserved=False, before=None)
+
+
+def given_back(entry: Entry, claim: Claim) -> Entry | None:
+    """The entry, as it was before this claim reserved it; None: as if it had never been."""
+    if entry.claim != claim or not entry.reserved:
+        return entry
+    return entry.before
+
+
+def ended(entry: Entry, now: float) -> Entry:
+    """The entry, its call ended unanswered at ``now``."""
+    if entry.reserved or entry.ended is not None:
+        return entry
+    return msgspec.structs.replace(entry, ended=now)
 
 
 class UsedPassports:
-    """The single-use memory of one process, with a journal for the next one."""
+    """The single-use memory of one process alone."""
 
-    def __init__(self, journal: Journal | None = None) -> None:
-        self._journal = journal
-        self._entries: dict[str, _Entry] = {}
-        self._keys_of_call: dict[tuple[str, str], str] = {}
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
         self._next_sweep = 0.0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def restore(self, notes: Iterable[Note], now: float) -> None:
-        """Take over what an earlier process knew; a reservation it never settled counts as used."""
-        for note in notes:
-            if note.free or note.until < now or note.claim is None:
-                self._forget(note.key)
-                continue
-            self._forget(note.key)
-            entry = _Entry(note.claim, note.until, reserved=False, again=note.again)
-            entry.ended = note.ended
-            self._entries[note.key] = entry
-            self._keys_of_call[note.claim.pbx, note.claim.unique_id] = note.key
-
     async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
-        """Source: the rules in this module's docstring."""
+        """Take ``key`` for ``claim``; atomic, since nothing is awaited."""
         self._sweep(now)
-        entry = self._entries.get(key)
-        if entry is not None and entry.until < now:
-            self._forget(key)
-            entry = None
-        if entry is None:
-            found = Reservation(Use.FRESH)
-        elif entry.claim.same_call(claim):
-            return Reservation(Use.SAME, entry.claim)
-        elif self._reusable(entry, now):
-            found = Reservation(Use.AGAIN, entry.claim)
-        else:
-            return Reservation(Use.TAKEN, entry.claim)
-        again = found.use is Use.AGAIN
-        before = entry if again else None
-        # no await between the look and the entry: this is what makes it atomic
-        self._entries[key] = _Entry(claim, until, reserved=True, again=again, before=before)
-        self._keys_of_call[claim.pbx, claim.unique_id] = key
-        await self._write(Note(key, until, claim, again=again))
+        self._entries[key], found = reserved(self._entries.get(key), claim, until, now)
         return found
 
     async def confirm(self, key: str, claim: Claim, now: float) -> None:
-        """Source: the rules in this module's docstring."""
+        """The PBX has taken the verdict."""
         entry = self._entries.get(key)
-        if entry is not None and entry.claim.same_call(claim):
-            entry.reserved, entry.before = False, None
+        if entry is not None:
+            self._entries[key] = confirmed(entry, claim)
 
     async def give_back(self, key: str, claim: Claim, now: float) -> None:
-        """Source: the rules in this module's docstring."""
-        entry = self._entries.get(key)
-        if entry is None or entry.claim != claim or not entry.reserved:
-            return
-        before = entry.before
-        self._forget(key)
-        if before is None:
-            await self._write(Note(key, entry.until, free=True))
-            return
-        self._entries[key] = before
-        self._keys_of_call[before.claim.pbx, before.claim.unique_id] = key
-        await self._write(Note(key, before.until, before.claim, before.again, before.ended))
+        """The call was gone before its verdict."""
+        entry = self._entries.pop(key, None)
+        kept = given_back(entry, claim) if entry is not None else None
+        if kept is not None:
+            self._entries[key] = kept
 
     async def ended(self, pbx: str, unique_id: str, answered: bool, now: float) -> None:
-        """Source: the rules in this module's docstring."""
-        key = self._keys_of_call.get((pbx, unique_id), "")
-        entry = self._entries.get(key)
-        if entry is None or entry.reserved or answered or entry.ended is not None:
+        """The call is over."""
+        if answered:
             return
-        entry.ended = now
-        await self._write(Note(key, entry.until, entry.claim, entry.again, now))
-
-    @staticmethod
-    def _reusable(entry: _Entry, now: float) -> bool:
-        if entry.reserved or entry.again or entry.ended is None:
-            return False
-        return 0 <= now - entry.ended < FAILOVER_SECONDS
-
-    async def _write(self, note: Note) -> None:
-        if self._journal is not None:
-            await self._journal.append(note)
-
-    def _forget(self, key: str) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._keys_of_call.pop((entry.claim.pbx, entry.claim.unique_id), None)
+        for key, entry in self._entries.items():
+            if (entry.claim.pbx, entry.claim.unique_id) == (pbx, unique_id):
+                self._entries[key] = ended(entry, now)
 
     def _sweep(self, now: float) -> None:
         if now < self._next_sweep:
             return
         self._next_sweep = now + 1
         for key in [key for key, entry in self._entries.items() if entry.until < now]:
-            self._forget(key)
+            del self._entries[key]

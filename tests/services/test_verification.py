@@ -5,7 +5,9 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.certificates import issuing
+from pbx_stir.errors import Unavailable
 from pbx_stir.services.call import Call, Outcome, Reason, Verstat
+from pbx_stir.services.used import Claim, Reservation, UsedPassports
 from pbx_stir.stir import passport, sealing
 from pbx_stir.stir.certificate import SpcPolicy, parse_chain
 from pbx_stir.stir.credential import Credential
@@ -401,6 +403,20 @@ async def test_certificates_may_come_in_any_order_and_twice() -> None:
         own = world.company.chain
         world.put(world.token(), chain=(*chain, *own, *own))
         assert (await verify(world)).verstat is Verstat.PASSED
+
+
+async def test_without_the_memory_of_uses_nothing_passes() -> None:
+    """Nobody knows whether it was used: fail closed for the verdict, open for the call."""
+
+    class Silent(UsedPassports):
+        async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
+            raise Unavailable("no answer")
+
+    world = World()
+    world.service.used = Silent()
+    world.put(world.token())
+    outcome = await verify(world)
+    assert (outcome.verstat, outcome.reason) == (Verstat.NONE, Reason.INTERNAL_ERROR)
 
 
 async def test_an_unknown_extension_drops_its_passport_alone() -> None:

@@ -1,0 +1,127 @@
+"""The single-use memory on disk: shared by listeners, and outliving them."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from pbx_stir.errors import ConfigurationError, Unavailable
+from pbx_stir.services.used import Claim, Use
+from pbx_stir.used_database import UsedDatabase
+
+UNTIL = 100.0
+
+
+def claim(number: int, *, linked: int | None = None) -> Claim:
+    return Claim("pbx", f"u{number}", f"l{linked or number}", "carrier", "1", "2", f"id{number}")
+
+
+async def test_of_two_listeners_exactly_one_gets_a_passport(tmp_path: Path) -> None:
+    """An old and a new listener, or two PBXs, ask at the same moment; one of them has it."""
+    listeners = [UsedDatabase(tmp_path / "used.sqlite") for _ in range(2)]
+    try:
+        for key in range(50):
+            found = await asyncio.gather(
+                *(one.reserve(f"k{key}", claim(n), UNTIL, 0) for n, one in enumerate(listeners))
+            )
+            assert sorted(each.use.value for each in found) == ["fresh", "taken"]
+    finally:
+        for one in listeners:
+            one.close()
+
+
+async def test_a_restart_forgets_no_use(tmp_path: Path) -> None:
+    """What was reserved, used, given back or ended before the end is so afterwards."""
+    before = UsedDatabase(tmp_path / "used.sqlite")
+    for key, number in (("used", 1), ("held", 2), ("back", 3), ("unanswered", 4), ("answered", 5)):
+        await before.reserve(key, claim(number), UNTIL, 0)
+        if key not in {"held", "back"}:
+            await before.confirm(key, claim(number), 0)
+    await before.give_back("back", claim(3), 0)
+    await before.ended("pbx", "u4", False, 1)
+    await before.ended("pbx", "u5", True, 1)
+    before.close()
+    after = UsedDatabase(tmp_path / "used.sqlite")
+    expected = {
+        "used": Use.TAKEN,
+        "held": Use.TAKEN,
+        "back": Use.FRESH,
+        "unanswered": Use.AGAIN,
+        "answered": Use.TAKEN,
+    }
+    for key, use in expected.items():
+        assert (await after.reserve(key, claim(9), UNTIL, 3)).use is use, key
+    after.close()
+
+
+async def test_a_second_use_that_is_given_back_may_be_taken_by_the_next(tmp_path: Path) -> None:
+    """The rules are those of services.used, whoever keeps the entries."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    await one.reserve("k", claim(1), UNTIL, 0)
+    await one.confirm("k", claim(1), 0)
+    assert (await one.reserve("k", claim(7, linked=1), UNTIL, 0)).use is Use.SAME
+    await one.ended("pbx", "u1", False, 0)
+    assert (await one.reserve("k", claim(2), UNTIL, 1)).use is Use.AGAIN
+    await one.give_back("k", claim(2), 1)
+    assert (await one.reserve("k", claim(3), UNTIL, 4)).use is Use.AGAIN
+    assert (await one.reserve("k", claim(4), UNTIL, 4)).use is Use.TAKEN
+    one.close()
+
+
+async def test_what_is_past_is_removed(tmp_path: Path) -> None:
+    """The file holds numbers only for as long as their PASSporTs could be used again."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    for number in range(100):
+        await one.reserve(f"k{number}", claim(number), UNTIL, 0)
+    one._next_sweep = 0
+    await one.reserve("late", claim(200), UNTIL + 100, UNTIL + 1)
+    one.close()
+    database = sqlite3.connect(tmp_path / "used.sqlite")
+    assert database.execute("SELECT count(*) FROM used").fetchone() == (1,)
+    database.close()
+
+
+async def test_a_lock_that_is_held_ends_in_a_bounded_time(tmp_path: Path) -> None:
+    """A process that is frozen in the middle of a change costs the next call its verdict only."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    other = sqlite3.connect(tmp_path / "used.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable):
+        await one.reserve("k", claim(1), UNTIL, 0)
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await one.reserve("k", claim(1), UNTIL, 0)).use is Use.FRESH
+    one.close()
+
+
+def test_the_file_is_private(tmp_path: Path) -> None:
+    """It holds who called whom."""
+    UsedDatabase(tmp_path / "state" / "used.sqlite").close()
+    path = tmp_path / "state" / "used.sqlite"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_is_no_database_is_named(tmp_path: Path) -> None:
+    """A folder or a damaged file is said, with what to do."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "damaged").write_bytes(b"no database at all, and rather long at that" * 50)
+    for name in ("folder", "damaged"):
+        with pytest.raises(ConfigurationError, match=name):
+            UsedDatabase(tmp_path / name)
+
+
+async def test_a_damaged_entry_is_not_taken_for_a_fresh_one(tmp_path: Path) -> None:
+    """What cannot be read says nothing about whether it was used."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    await one.reserve("k", claim(1), UNTIL, 0)
+    other = sqlite3.connect(tmp_path / "used.sqlite")
+    other.execute("UPDATE used SET entry = '{'")
+    other.commit()
+    other.close()
+    with pytest.raises(Unavailable):
+        await one.reserve("k", claim(2), UNTIL, 0)
+    one.close()
