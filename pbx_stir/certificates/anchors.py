@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from pbx_stir.errors import ConfigurationError, MalformedCertificate
 from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.chain import check_readable
-from pbx_stir.stir.profile import is_authority
+from pbx_stir.stir.profile import is_authority, name_of
 
 MAX_FILE_OCTETS = 1 << 20
 MAX_ANCHORS = 1000
@@ -26,12 +26,15 @@ MAX_ANCHORS = 1000
 _PRIVATE_KEY = b"PRIVATE KEY-----"
 
 
-def load(patterns: Sequence[str]) -> Anchors:
+def load(patterns: Sequence[str], *, leave_out_others: bool = False) -> Anchors:
     """Read every file that a pattern matches; a file holds one certificate or several, in PEM.
 
-    A certificate that is in two files counts once. Raises ``ConfigurationError`` that names the
-    file where one cannot be read, holds no certificate, one that is not a CA's, or a private key,
-    and that names the pattern where nothing matches it.
+    A certificate that is in two files counts once. With ``leave_out_others`` one that is not a CA's
+    is trusted for nothing, instead of being a mistake of who configured it.
+
+    Raises ``ConfigurationError`` that names the file where one cannot be read, holds no
+    certificate, one that is not a CA's, or a private key, and that names the pattern where nothing
+    matches it.
     """
     found: dict[bytes, x509.Certificate] = {}
     for pattern in patterns:
@@ -42,7 +45,7 @@ def load(patterns: Sequence[str]) -> Anchors:
                 hint="put the PEM certificates of the authorities that you trust there",
             )
         for path in paths:
-            for certificate in _read(Path(path)):
+            for certificate in _read(Path(path), leave_out_others):
                 found[certificate.public_bytes(serialization.Encoding.DER)] = certificate
     if len(found) > MAX_ANCHORS:
         raise ConfigurationError(f"{len(found)} trust anchors, more than {MAX_ANCHORS}")
@@ -74,8 +77,8 @@ class AnchorFiles:
         return self._current
 
 
-def _read(path: Path) -> list[x509.Certificate]:
-    """Read the certificates of one file and check that each may be an anchor."""
+def _read(path: Path, leave_out_others: bool) -> list[x509.Certificate]:
+    """Read the certificates of one file, and give or check those that may be anchors."""
     try:
         with path.open("rb") as file:
             octets = file.read(MAX_FILE_OCTETS + 1)
@@ -96,21 +99,30 @@ def _read(path: Path) -> list[x509.Certificate]:
             f"{path} holds no readable PEM certificate",
             hint="a file in DER becomes PEM with: openssl x509 -inform der -in FILE",
         ) from error
-    for certificate in certificates:
-        _check_authority(certificate, path)
-    return certificates
-
-
-def _check_authority(certificate: x509.Certificate, path: Path) -> None:
-    """Refuse what is not a CA's certificate: trusting a leaf would trust nobody, silently."""
-    try:
-        check_readable(certificate)
-        name = certificate.subject.rfc4514_string()
-        authority = is_authority(certificate)
-    except (MalformedCertificate, ValueError) as error:
-        raise ConfigurationError(f"{path} holds a broken certificate: {error}") from error
-    if not authority:
+    if leave_out_others:
+        return [one for one in certificates if _may_be_authority(one)]
+    authorities = [certificate for certificate in certificates if _is_authority(certificate, path)]
+    if len(authorities) < len(certificates):
+        # trusting a leaf would trust nobody, silently
+        other = next(one for one in certificates if one not in authorities)
         raise ConfigurationError(
-            f"{path} holds {name!r}, which is not the certificate of an authority",
+            f"{path} holds {name_of(other)!r}, which is not the certificate of an authority",
             hint="name the authority's own certificate, not one that it issued",
         )
+    return authorities
+
+
+def _may_be_authority(certificate: x509.Certificate) -> bool:
+    try:
+        check_readable(certificate)
+        return is_authority(certificate)
+    except MalformedCertificate:
+        return False
+
+
+def _is_authority(certificate: x509.Certificate, path: Path) -> bool:
+    try:
+        check_readable(certificate)
+        return is_authority(certificate)
+    except (MalformedCertificate, ValueError) as error:
+        raise ConfigurationError(f"{path} holds a broken certificate: {error}") from error

@@ -68,11 +68,16 @@ def _moment(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """Judge and print. Raises UsageError as the module says."""
     from pbx_stir.cli.verify_output import Verdict, print_verdict
+    from pbx_stir.services.call import Reason, Rejection
+    from pbx_stir.stir.number import is_anonymous
 
     lines = _lines(args.identity_file)
-    numbers = _numbers(args)
+    withheld = is_anonymous(args.orig)
+    numbers = _numbers(args, withheld)
     anchors = _anchors(args.trust)
-    judged = asyncio.run(_judge(args, lines, numbers, anchors))
+    judged: list[Judged | Rejection] = [Rejection("orig", Reason.ANONYMOUS_CALLER)]
+    if not withheld:
+        judged = asyncio.run(_judge(args, lines, numbers, anchors))
     verdict = Verdict.of(judged, numbers)
     print_verdict(verdict, as_json=args.json, explain=args.explain, stream=sys.stdout)
     return 0 if verdict.valid else 1
@@ -90,7 +95,7 @@ def _lines(name: str) -> list[str]:
     return found
 
 
-def _numbers(args: argparse.Namespace) -> Numbers:
+def _numbers(args: argparse.Namespace, withheld: bool) -> Numbers:
     from pbx_stir.cli.numbers import rules
     from pbx_stir.services.candidates import Numbers
     from pbx_stir.stir import number
@@ -98,7 +103,7 @@ def _numbers(args: argparse.Namespace) -> Numbers:
 
     by = rules(args.country_code)
     try:
-        calling = number.candidates(args.orig, by)
+        calling = ("",) if withheld else number.candidates(args.orig, by)
     except MalformedNumber as error:
         raise UsageError(f"--orig: {error}") from error
     uri = sip_uri(args.dest)
@@ -116,7 +121,8 @@ def _anchors(name: str) -> Anchors:
 
     octets_of(name)
     try:
-        return anchors.load([glob.escape(name)])
+        # whom nobody should trust is not trusted: a verdict on the token, not on the file
+        return anchors.load([glob.escape(name)], leave_out_others=True)
     except ConfigurationError as error:
         raise UsageError(f"--trust: {error}") from error
 

@@ -15,6 +15,7 @@ from pbx_stir.services.steps import furthest, is_failure
 _REMEDIES: Final = {
     Reason.MALFORMED: "the sender's software does not write RFC 8225 tokens",
     Reason.UNSUPPORTED_PPT: "this kind of PASSporT is not supported, it says nothing of the caller",
+    Reason.ANONYMOUS_CALLER: "the caller ID is withheld: nothing can be compared with it",
     Reason.ORIG_MISMATCH: "compare the caller ID that arrived with the signed one: format, PAI",
     Reason.DEST_MISMATCH: "signed for a call to another number: a forwarded call, or an abuse",
     Reason.STALE: "older than 60 s: a replay, a slow path, or a clock",
