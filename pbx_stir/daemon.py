@@ -21,6 +21,7 @@ from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.config import Loaded
 from pbx_stir.cps.client import CpsClient
+from pbx_stir.cps.guarded import GuardedPlacement
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publisher
@@ -77,6 +78,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         allow_plain=values.outgoing.plain_loopback,
     )
     daemon.closes.append(client.close)
+    placement = GuardedPlacement(client)
+    daemon.closes.append(placement.close)
     resolver = Resolver(
         routes=configured.routes(loaded),
         records=client,
@@ -93,7 +96,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
-        placement=client,
+        placement=placement,
         opener=keyring,
         judge=_judge(loaded, daemon, VerificationPolicy(anchors.current, spc)),
         used=used,
@@ -103,7 +106,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         callers=callers,
         credentials=credentials,
         directory=resolver,
-        placement=client,
+        placement=placement,
         never=configured.never_signed(loaded),
         new_uuid=lambda: str(uuid.uuid4()),
     )

@@ -329,7 +329,10 @@ class _Search:
             )
         worst = furthest(rejections)
         reason = worst.reason if worst else Reason.NO_PASSPORT
-        if reason is Reason.CPS_UNAVAILABLE and self._unanswered < self._asked:
+        if (
+            reason in {Reason.CPS_UNAVAILABLE, Reason.CPS_REFUSED}
+            and self._unanswered < self._asked
+        ):
             reason = Reason.NO_PASSPORT
         if (
             reason in {Reason.STALE, Reason.FUTURE_IAT}

@@ -1,0 +1,135 @@
+"""A breaker for each CPS, so that a silent one costs two calls their budget and no more.
+
+Takes what ``CpsClient`` takes and gives what it gives. A CPS that let two calls in a row wait to
+their end is not asked any more: calls are told CPS_UNAVAILABLE at once, and a task of its own asks
+for its health until it answers. One that refuses or breaks off costs nothing and is always asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from pbx_stir.errors import PbxStirError
+from pbx_stir.services.call import Reason
+from pbx_stir.services.placement_service import Answer, CallPlacement, StoreResult
+
+SILENT_CALLS: Final = 2
+# a call that could wait for less says nothing of the CPS
+SHORTEST_WAIT_SECONDS: Final = 0.2
+# results come a little before or after the moment to give up at
+MARGIN_SECONDS: Final = 0.02
+PROBE_SECONDS: Final = 2.0
+FIRST_PAUSE_SECONDS: Final = 1.0
+LAST_PAUSE_SECONDS: Final = 10.0
+_DETAIL: Final = "not asked: it was silent, and is probed until it answers"
+_log = logging.getLogger(__name__)
+
+
+class Prober(CallPlacement, Protocol):
+    """What is asked of the client behind the breakers (cps.client.CpsClient)."""
+
+    async def clock_offset(self, cps: str, give_up_at: float) -> float | None:
+        """Ask for the CPS's health. Raises a PbxStirError where it gives none."""
+        ...
+
+
+@dataclass(slots=True)
+class _Breaker:
+    """How one CPS has behaved; ``probe`` is under way while it is not asked."""
+
+    silent: int = 0
+    probe: asyncio.Task[None] | None = field(default=None, repr=False)
+
+
+class GuardedPlacement:
+    """Implements services' CallPlacement. Belongs to one event loop; ``close`` it there."""
+
+    def __init__(
+        self,
+        client: Prober,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """``clock`` is that of every ``give_up_at``; ``pause`` waits between two probes."""
+        self._client = client
+        self._clock = clock
+        self._pause = pause
+        self._breakers: dict[str, _Breaker] = {}
+
+    async def store(
+        self, cps: Sequence[str], number: str, blobs: Sequence[bytes], give_up_at: float
+    ) -> Sequence[StoreResult]:
+        """Store at every CPS that is not known to be silent; see ``CallPlacement``."""
+        return await asyncio.gather(
+            *(self._store_at(one, number, blobs, give_up_at) for one in cps)
+        )
+
+    async def retrieve(
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float
+    ) -> AsyncGenerator[Answer, None]:
+        """Ask every CPS that is not known to be silent; see ``CallPlacement``."""
+        began = self._clock()
+        asked = [(cps, number) for cps, number in wanted if not self._is_open(cps)]
+        async with contextlib.aclosing(self._client.retrieve(asked, give_up_at)) as answers:
+            async for answer in answers:
+                unavailable = answer.reason is Reason.CPS_UNAVAILABLE
+                self._note(answer.cps, unavailable, began, give_up_at)
+                yield answer
+        for cps, number in wanted:
+            if (cps, number) not in asked:
+                yield Answer(cps, number, reason=Reason.CPS_UNAVAILABLE, detail=_DETAIL)
+
+    async def close(self) -> None:
+        """End the probes; the client is its maker's to close."""
+        probes = [one.probe for one in self._breakers.values() if one.probe is not None]
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+
+    async def _store_at(
+        self, cps: str, number: str, blobs: Sequence[bytes], give_up_at: float
+    ) -> StoreResult:
+        if self._is_open(cps):
+            return StoreResult(cps, Reason.CPS_UNAVAILABLE, _DETAIL)
+        began = self._clock()
+        (result,) = await self._client.store([cps], number, blobs, give_up_at)
+        self._note(cps, result.reason is Reason.CPS_UNAVAILABLE, began, give_up_at)
+        return result
+
+    def _is_open(self, cps: str) -> bool:
+        breaker = self._breakers.get(cps)
+        return breaker is not None and breaker.probe is not None
+
+    def _note(self, cps: str, unavailable: bool, began: float, give_up_at: float) -> None:
+        """What came of asking ``cps``: whether it was silent to the end."""
+        breaker = self._breakers.setdefault(cps, _Breaker())
+        if not unavailable or self._clock() < give_up_at - MARGIN_SECONDS:
+            breaker.silent = 0
+            return
+        if give_up_at - began < SHORTEST_WAIT_SECONDS:
+            return
+        breaker.silent += 1
+        if breaker.silent >= SILENT_CALLS and breaker.probe is None:
+            _log.warning("%s is silent: calls go on without it until it answers", cps)
+            breaker.probe = asyncio.create_task(self._probe(cps, breaker))
+
+    async def _probe(self, cps: str, breaker: _Breaker) -> None:
+        """Ask for its health until it answers, then ask it for calls again."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._client.clock_offset(cps, self._clock() + PROBE_SECONDS)
+            except PbxStirError:
+                await self._pause(pause)
+                pause = min(2 * pause, LAST_PAUSE_SECONDS)
+                continue
+            breaker.silent, breaker.probe = 0, None
+            _log.warning("%s answers again", cps)
+            return
