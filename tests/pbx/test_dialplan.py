@@ -97,8 +97,20 @@ async def test_emergency_numbers_are_configurable(caller: Caller) -> None:
     async with listening(caller.instance, Desk()):
         await caller.set_global("STIR_EMERGENCY", "110|11[28]")
         assert (await caller.call("out", "118"))["Reason"] == "emergency"
-        assert (await caller.call("out", "911"))["Reason"] == "stored"
+        # 911 is not one any more: it is only short
+        assert (await caller.call("out", "911"))["Reason"] == "excluded"
         assert (await caller.call("out", "1118"))["Reason"] == "stored"
+
+
+async def test_short_numbers_are_not_held(caller: Caller) -> None:
+    """Somewhere each number of up to three digits calls for help, and none can be signed for."""
+    desk = Desk(delay=None)
+    async with listening(caller.instance, desk):
+        for number in ("110", "15"):
+            seen = await caller.call("out", number)
+            assert (seen["Status"], seen["Reason"]) == ("skipped", "excluded"), number
+            assert int(seen["Ms"]) < 50
+    assert desk.calls == []
 
 
 async def test_excluded_numbers_are_not_held(caller: Caller) -> None:
