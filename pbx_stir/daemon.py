@@ -42,11 +42,15 @@ DRAIN_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Daemon:
-    """All parts of a running daemon; ``tasks`` run for as long as it does."""
+    """All parts of a running daemon; ``tasks`` run for as long as it does.
+
+    ``closes`` end the parts, in the reverse order; ``reloads`` read again what may have changed.
+    """
 
     pbxs: list[AsteriskPbx]
     tasks: list[Callable[[], Awaitable[None]]]
     closes: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
+    reloads: list[Callable[[], object]] = field(default_factory=list)
 
 
 def build(loaded: Loaded) -> Daemon:
@@ -71,6 +75,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     callers = configured.callers(loaded)
     credentials = configured.credentials(loaded)
     anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
+    daemon.reloads.append(anchors.reload)
     spc = configured.spc_policy(loaded)
     keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
     client = CpsClient(
@@ -91,6 +96,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     daemon.tasks.append(resolver.run)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
+    daemon.reloads.append(keyring.reload)
     used = UsedDatabase(state / "used.sqlite")
     daemon.closes.append(used.close)
     verification = VerificationService(
@@ -166,12 +172,13 @@ def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
 
 
 async def serve(loaded: Loaded) -> None:
-    """Run until SIGTERM or SIGINT. Raises ConfigurationError before it starts anything."""
+    """Run until SIGTERM or SIGINT; SIGHUP reads anchors and keys again. Raises ConfigurationError before it starts anything."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     daemon = build(loaded)
+    loop.add_signal_handler(signal.SIGHUP, _reload, daemon)
     tasks = [asyncio.ensure_future(_kept_up(work)) for work in daemon.tasks]
     serving = [asyncio.ensure_future(_kept_up(pbx.run)) for pbx in daemon.pbxs]
     log.info("serving %d PBXs", len(daemon.pbxs))
@@ -188,6 +195,16 @@ async def serve(loaded: Loaded) -> None:
             if waiting is not None:
                 await waiting
     log.info("stopped")
+
+
+def _reload(daemon: Daemon) -> None:
+    """SIGHUP: read anchors and keys again; what is broken leaves the old ones in force."""
+    for reload in daemon.reloads:
+        try:
+            reload()
+        except ConfigurationError as error:
+            log.error("not reloaded, the old ones stay: %s", error)
+    log.info("anchors and keys are read again")
 
 
 async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:
