@@ -10,8 +10,9 @@ Rules, beside those of ``profile`` for each certificate alone:
   authorities may have one name.
 * Each is valid now, the anchor too: notBefore <= now <= notAfter. A path that is right but for the
   time is expired, everything else untrusted.
-* An authority without a TN Authorization List, or with providers' codes only, is transparent. One
-  with numbers must cover the calling number and hold the whole list of the leaf (RFC 9060).
+* An authority without a TN Authorization List is transparent. One with numbers must cover the
+  calling number and hold the whole list of the leaf (RFC 9060). One with providers' codes only is
+  transparent to numbers, which nobody can compare with codes; a leaf with codes only has no others.
 
 cryptography has a path validation of its own. It finds one path and says of any other that it does
 not hold, where we must tell a wrong time from no trust and weigh number lists, and it refuses roots
@@ -107,7 +108,8 @@ class Path:
 
     ``not_after`` is the epoch second after which it holds no more. ``signer`` is the provider's
     code where the leaf lists codes only, else the leaf's common name; raw, a stranger chose it.
-    ``above`` are the lists with numbers of the authorities on the path.
+    ``above`` are the lists with numbers of the authorities on the path, ``above_codes`` those of
+    codes only.
     """
 
     leaf: x509.Certificate
@@ -117,6 +119,7 @@ class Path:
     signer: str
     above: tuple[TnAuthList, ...] = ()
     constraints: tuple[ClaimConstraints, ...] = ()
+    above_codes: tuple[TnAuthList, ...] = ()
 
     def covers(self, number: str, policy: SpcPolicy) -> bool:
         """Tell whether the path may sign PASSporTs from ``number`` (canonical).
@@ -156,7 +159,9 @@ class Path:
         listed = self.tn_auth_list
         if listed.has_numbers:
             return not all(upper.contains(listed) for upper in self.above)
-        return not all(set(listed.spcs) <= set(upper.spcs) for upper in self.above)
+        # whose numbers are a provider's nobody can compute, but which provider it is
+        uppers = (*self.above, *self.above_codes)
+        return not all(set(listed.spcs) <= set(upper.spcs) for upper in uppers)
 
     def _encompassed(self, covered: bool) -> bool:
         """Pass ``covered`` on, but for a leaf that has more than was there to give."""
@@ -187,13 +192,15 @@ def find_path(chain: Sequence[x509.Certificate], anchors: Anchors, now: float) -
         if outside:
             untimely = untimely or outside
             continue
+        lists = _lists_above(certificates)
         path = Path(
             leaf=leaf,
             certificates=certificates,
             tn_auth_list=listed,
             not_after=min(one.not_valid_after_utc.timestamp() for one in certificates),
             signer=name_of(leaf) if listed.has_numbers else listed.spcs[0],
-            above=_lists_above(certificates),
+            above=tuple(one for one in lists if one.has_numbers),
+            above_codes=tuple(one for one in lists if not one.has_numbers),
             constraints=constraints,
         )
         if not path.overreaches():
@@ -292,9 +299,9 @@ def _outside_validity(certificates: Sequence[x509.Certificate], now: float) -> s
 
 
 def _lists_above(certificates: Sequence[x509.Certificate]) -> tuple[TnAuthList, ...]:
-    """Give the lists that bind the leaf: those with numbers, of the authorities on the path."""
+    """Give the lists of the authorities on the path."""
     lists = (tn_auth_list(certificate) for certificate in certificates[1:])
-    return tuple(listed for listed in lists if listed is not None and listed.has_numbers)
+    return tuple(listed for listed in lists if listed is not None)
 
 
 def _as_list(first: str, last: str) -> TnAuthList:

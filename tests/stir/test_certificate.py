@@ -272,8 +272,18 @@ def test_authorities_without_numbers_are_transparent(forge, root) -> None:
     for listed in (None, TnAuthList(spcs=("9999",))):
         ca = forge.ca(root, tn=listed)
         assert find(forge.leaf(ca), ca, trust=[root]).covers(INSIDE, ACCEPT)
-        provider = forge.leaf(ca, tn=TnAuthList(spcs=("1234",)))
+        provider = forge.leaf(ca, tn=TnAuthList(spcs=("9999",)))
         assert find(provider, ca, trust=[root]).covers(INSIDE, ACCEPT)
+
+
+def test_a_code_below_another(forge, root) -> None:
+    """A provider who may delegate makes no certificates of other providers."""
+    ca = forge.ca(root, tn=TnAuthList(spcs=("9999", "8888")))
+    within = find(forge.leaf(ca, tn=TnAuthList(spcs=("8888",))), ca, trust=[root])
+    assert within.covers(INSIDE, ACCEPT)
+    outside = find(forge.leaf(ca, tn=TnAuthList(spcs=("8888", "1234"))), ca, trust=[root])
+    with pytest.raises(CertificateUntrusted):
+        outside.covers(INSIDE, ACCEPT)
 
 
 def test_authorities_with_numbers_encompass(forge, root) -> None:
