@@ -84,6 +84,9 @@ class VerificationSection(_Strict, frozen=True):
     x5u_hosts: Literal["any"] | tuple[str, ...] = ()
     x5u_allow: tuple[str, ...] = ()
     x5u_tls_ca: str | None = None
+    revocation: Literal["off", "soft", "hard"] = "soft"
+    crls: tuple[str, ...] = ()
+    crl_signers: tuple[str, ...] = ()
 
 
 class RouteSection(_Strict, frozen=True):

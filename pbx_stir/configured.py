@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pbx_stir.certificates.anchors import AnchorFiles
+from pbx_stir.certificates.revocation import RevocationWatch
+from pbx_stir.certificates.watching import is_url, watching
 from pbx_stir.config import Loaded, TrunkSection
 from pbx_stir.directory.publisher import Publication, publications
 from pbx_stir.directory.routes import Route, Routes, Served
-from pbx_stir.errors import ConfigurationError, MalformedNumber
+from pbx_stir.errors import ConfigurationError, MalformedNumber, UrlRefused, UsageError
 from pbx_stir.services.authentication import NeverSigned
 from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.stir import credential, number
@@ -114,6 +116,26 @@ def anchors(loaded: Loaded, key: str, patterns: tuple[str, ...]) -> AnchorFiles:
         raise ConfigurationError(
             f"{loaded.path}: {key}: {error.message}", hint=error.hint
         ) from error
+
+
+def revocation(
+    loaded: Loaded, trusted: AnchorFiles
+) -> tuple[RevocationWatch, Callable[[], Awaitable[None]]]:
+    """Who knows what is revoked, and what closes it."""
+    section = loaded.values.verification
+    crls = [one if is_url(one) else loaded.pattern(one) for one in section.crls]
+    signers = [loaded.pattern(one) for one in section.crl_signers]
+    try:
+        return watching(
+            anchors=trusted.current,
+            policy=section.revocation,
+            crls=crls,
+            signers=signers,
+            allow=section.x5u_allow,
+            tls_ca=None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca),
+        )
+    except (ConfigurationError, UsageError, UrlRefused) as error:
+        raise loaded.wrong("verification.crls", error.message, error.hint) from error
 
 
 def spc_policy(loaded: Loaded) -> SpcPolicy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import secrets
 import signal
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from pbx_stir import configured
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
+from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.config import Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.guarded import GuardedPlacement
@@ -26,13 +28,14 @@ from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publisher
 from pbx_stir.directory.resolver import Resolver
-from pbx_stir.errors import ConfigurationError, UsageError
+from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.pbx.ami import AsteriskSettings
 from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
 from pbx_stir.services.verification import VerificationService
+from pbx_stir.stir.certificate import SpcPolicy
 from pbx_stir.used_database import UsedDatabase
 
 log = logging.getLogger(__name__)
@@ -42,15 +45,12 @@ DRAIN_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Daemon:
-    """All parts of a running daemon; ``tasks`` run for as long as it does.
-
-    ``closes`` end the parts, in the reverse order; ``reloads`` read again what may have changed.
-    """
+    """All parts of a running daemon; ``tasks`` run as long as it does, ``reloads`` on SIGHUP."""
 
     pbxs: list[AsteriskPbx]
     tasks: list[Callable[[], Awaitable[None]]]
-    closes: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
     reloads: list[Callable[[], object]] = field(default_factory=list)
+    closes: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
 
 def build(loaded: Loaded) -> Daemon:
@@ -75,7 +75,6 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     callers = configured.callers(loaded)
     credentials = configured.credentials(loaded)
     anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
-    daemon.reloads.append(anchors.reload)
     spc = configured.spc_policy(loaded)
     keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
     client = CpsClient(
@@ -104,7 +103,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         own_cps=resolver,
         placement=placement,
         opener=keyring,
-        judge=_judge(loaded, daemon, VerificationPolicy(anchors.current, spc)),
+        judge=_judge(loaded, daemon, anchors, spc),
         used=used,
         monotonic=monotonic,
     )
@@ -139,14 +138,18 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     daemon.pbxs += [AsteriskPbx(one, reception) for one in asterisks(loaded)]
 
 
-def _judge(loaded: Loaded, daemon: Daemon, policy: VerificationPolicy) -> Judge:
+def _judge(loaded: Loaded, daemon: Daemon, anchors: AnchorFiles, spc: SpcPolicy) -> Judge:
     section = loaded.values.verification
     hosts = None if section.x5u_hosts == "any" else frozenset(map(str.lower, section.x5u_hosts))
     tls_ca = None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca)
     source, close = fetching(section.x5u_allow, tls_ca, hosts)
     daemon.closes.append(close)
-    passed = VerificationPolicy(policy.anchors, policy.spc, frozenset(section.passed_attest))
-    return Judge(passed, source)
+    revocation, close_revocation = configured.revocation(loaded, anchors)
+    daemon.closes.append(close_revocation)
+    daemon.tasks.append(revocation.run)
+    daemon.reloads += [anchors.reload, revocation.reload]
+    policy = VerificationPolicy(anchors.current, spc, frozenset(section.passed_attest))
+    return Judge(policy, source, revocation)
 
 
 def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
@@ -172,14 +175,20 @@ def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
 
 
 async def serve(loaded: Loaded) -> None:
-    """Run until SIGTERM or SIGINT; SIGHUP reads anchors and keys again. Raises ConfigurationError before it starts anything."""
+    """Run until SIGTERM or SIGINT; SIGHUP reads anchors, keys and revocation lists again.
+
+    Raises:
+        ConfigurationError: before anything is started
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     daemon = build(loaded)
-    loop.add_signal_handler(signal.SIGHUP, _reload, daemon)
+    reload = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
     tasks = [asyncio.ensure_future(_kept_up(work)) for work in daemon.tasks]
+    tasks.append(asyncio.ensure_future(_reloading(daemon, reload)))
     serving = [asyncio.ensure_future(_kept_up(pbx.run)) for pbx in daemon.pbxs]
     log.info("serving %d PBXs", len(daemon.pbxs))
     await stop.wait()
@@ -197,14 +206,19 @@ async def serve(loaded: Loaded) -> None:
     log.info("stopped")
 
 
-def _reload(daemon: Daemon) -> None:
-    """SIGHUP: read anchors and keys again; what is broken leaves the old ones in force."""
-    for reload in daemon.reloads:
-        try:
-            reload()
-        except ConfigurationError as error:
-            log.error("not reloaded, the old ones stay: %s", error)
-    log.info("anchors and keys are read again")
+async def _reloading(daemon: Daemon, asked: asyncio.Event) -> None:
+    """Read files again on SIGHUP; a mistake in one leaves what it held before in force."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        for again in daemon.reloads:
+            try:
+                waiting = again()
+                if inspect.isawaitable(waiting):
+                    await waiting
+            except PbxStirError as error:
+                log.error("not read again: %s", error)
+        log.info("anchors, keys and revocation lists read again")
 
 
 async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:

@@ -17,7 +17,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,6 +26,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from pbx_stir.certificates.single_flight import SingleFlight
+from pbx_stir.cps.resolver import BoundedResolver
 from pbx_stir.errors import CertificateUnavailable, Unavailable, UrlRefused
 from pbx_stir.stir.x5u import CheckedUrl, EgressRule, check_url, is_global_address
 
@@ -40,7 +40,6 @@ _HEADERS = {
     hdrs.ACCEPT_ENCODING: "identity",
     hdrs.USER_AGENT: "pbx-stir",
 }
-_LOOKUP_THREADS = 8
 _MOST_ADDRESSES = 8
 _MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,10})\"?", re.ASCII | re.IGNORECASE)
 _CHUNK_OCTETS = 8 * 1024
@@ -153,7 +152,9 @@ class X5uFetcher:
     def _session(self, checked: CheckedUrl) -> aiohttp.ClientSession:
         if checked.is_configured:
             if self._configured is None:
-                self._configured = _new_session(aiohttp.TCPConnector(force_close=True))
+                self._configured = _new_session(
+                    aiohttp.TCPConnector(resolver=BoundedResolver(), force_close=True)
+                )
             return self._configured
         if self._strangers is None:
             self._strangers = _new_session(_GlobalConnector(self._resolver))
@@ -168,34 +169,22 @@ class _GlobalResolver(AbstractResolver):
     """Looks names up and leaves out every address that is not globally routable."""
 
     def __init__(self, lookup: Lookup) -> None:
-        self._lookup = lookup
-        # threads of our own: a name server that stalls must not take those of everybody else
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="x5u-lookup")
+        # its threads hold up nobody: neither other look-ups, nor the end of the process
+        self._names = BoundedResolver(look_up=lambda host, port, _: list(lookup(host, port)))
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Give the globally routable addresses of ``host``. Raises ``OSError`` for none."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, self._lookup, host, port)
-        addresses = [address for address in dict.fromkeys(found) if is_global_address(address)]
-        if not addresses:
+        found = await self._names.resolve(host, port, family)
+        usable = [one for one in found if is_global_address(one["host"])]
+        if not usable:
             raise _PrivateAddress(f"{host} has no globally routable address")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in addresses[:_MOST_ADDRESSES]
-        ]
+        return usable[:_MOST_ADDRESSES]
 
     async def close(self) -> None:
-        """Let go of the threads, without waiting for a name server."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Wait for nothing."""
+        await self._names.close()
 
 
 class _GlobalConnector(aiohttp.TCPConnector):

@@ -11,13 +11,14 @@ import asyncio
 import glob
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx_stir.cli.files import octets_of
 from pbx_stir.errors import Malformed, MalformedNumber, UsageError
 
 if TYPE_CHECKING:
+    from pbx_stir.certificates.revocation import RevocationWatch
     from pbx_stir.services.call import Rejection
     from pbx_stir.services.candidates import Candidate, Numbers
     from pbx_stir.services.judgement import CertificateSource, Judged
@@ -51,6 +52,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fetch from this host and port whatever its address",
     )
     parser.add_argument("--tls-ca", metavar="PEM", help="CAs of the --x5u-allow servers")
+    parser.add_argument(
+        "--crl",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a revocation list, DER or PEM; repeatable",
+    )
+    parser.add_argument(
+        "--crl-signer",
+        action="append",
+        default=[],
+        metavar="PEM",
+        help="who signs the lists, where neither issuer nor anchor does",
+    )
+    parser.add_argument(
+        "--revocation",
+        choices=("off", "soft", "hard"),
+        default="soft",
+        help="soft: refuse what is known to be revoked (default); hard: also what is unknown",
+    )
     parser.add_argument("--country-code", metavar="CC", help="numbers may be national ones of CC")
     parser.add_argument("--at", type=_moment, metavar="EPOCH", help="judge as at this time")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -134,17 +155,25 @@ async def _judge(
 
     source, close = _source(args)
     policy = VerificationPolicy(lambda: anchors, passed_attest=frozenset({"A", "B", "C"}))
-    judge = Judge(policy, source)
+    revocation, close_revocation = _revocation(args, lambda: anchors)
+    judge = Judge(policy, source, revocation)
     now = args.at if args.at is not None else time.time()
     give_up_at = time.monotonic() + WORK_SECONDS
     candidates, rejections = _candidates(lines, numbers)
-    results: list[Judged | Rejection] = list(rejections)
     fetches = Fetches(MOST_TOKENS)
+
+    async def judged() -> list[Judged | Rejection]:
+        return [await judge.judge(one, numbers, now, give_up_at, fetches) for one in candidates]
+
     try:
-        results += [await judge.judge(one, numbers, now, give_up_at, fetches) for one in candidates]
-        return results
+        results = await judged()
+        # a command may wait for what a call must not wait for
+        if await revocation.settle(give_up_at):
+            results = await judged()
+        return [*rejections, *results]
     finally:
         await close()
+        await close_revocation()
 
 
 def _candidates(lines: Sequence[str], numbers: Numbers) -> tuple[list[Candidate], list[Rejection]]:
@@ -163,6 +192,27 @@ def _candidates(lines: Sequence[str], numbers: Numbers) -> tuple[list[Candidate]
             broken.append(Rejection("parse", Reason.MALFORMED, error.message))
     candidates, rejections = of_set(found, in_band=True, max_digits=numbers.max_digits)
     return candidates, [*broken, *rejections]
+
+
+def _revocation(
+    args: argparse.Namespace, anchors: Callable[[], Anchors]
+) -> tuple[RevocationWatch, Callable[[], Awaitable[None]]]:
+    """What is revoked, by files and, where certificates are fetched, by what they name."""
+    from pbx_stir.certificates.watching import watching
+    from pbx_stir.errors import ConfigurationError
+
+    try:
+        return watching(
+            anchors=anchors,
+            policy=args.revocation,
+            crls=[glob.escape(name) for name in args.crl],
+            signers=[glob.escape(name) for name in args.crl_signer],
+            fetch=not args.certificates,
+            allow=args.x5u_allow,
+            tls_ca=args.tls_ca,
+        )
+    except ConfigurationError as error:
+        raise UsageError(f"--crl: {error.message}", hint=error.hint) from error
 
 
 def _source(args: argparse.Namespace) -> tuple[CertificateSource, Any]:

@@ -20,11 +20,12 @@ _REMEDIES: Final = {
     Reason.DEST_MISMATCH: "signed for a call to another number: a forwarded call, or an abuse",
     Reason.STALE: "older than 60 s: a replay, a slow path, or a clock",
     Reason.FUTURE_IAT: "signed in the future: one of the two clocks is off",
-    Reason.CERTIFICATE_UNAVAILABLE: "the x5u could not be read: its server, or the map",
+    Reason.CERTIFICATE_UNAVAILABLE: "its x5u, or whether it is revoked, could not be learnt",
     Reason.CERTIFICATE_UNTRUSTED: "no path to the trust anchors given, or its rules are broken",
     Reason.CERTIFICATE_EXPIRED: "the sender must renew its certificate",
     Reason.X5U_REFUSED: "that URL is never fetched: form, host or address",
     Reason.NUMBER_NOT_COVERED: "the certificate has no authority for the calling number",
+    Reason.REVOKED: "its issuer has taken the certificate back",
     Reason.CONSTRAINT_VIOLATED: "the certificate forbids this claim",
     Reason.BAD_SIGNATURE: "not signed by the certificate's key, or changed on its way",
 }

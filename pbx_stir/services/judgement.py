@@ -78,6 +78,18 @@ class CertificateSource(Protocol):
         ...
 
 
+class RevocationSource(Protocol):
+    """Knows which certificates are revoked."""
+
+    def check(self, path: Path, now: float) -> None:
+        """Refuse a path by what is in memory, without waiting; ``now`` is epoch seconds.
+
+        Raises:
+            CertificateRevoked, CertificateUnavailable
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class VerificationPolicy:
     """What a verdict may rest on.
@@ -101,9 +113,15 @@ class Fetches:
 class Judge:
     """Judges one candidate at a time; keeps nothing but the paths that it has found."""
 
-    def __init__(self, policy: VerificationPolicy, certificates: CertificateSource) -> None:
+    def __init__(
+        self,
+        policy: VerificationPolicy,
+        certificates: CertificateSource,
+        revocation: RevocationSource | None = None,
+    ) -> None:
         self._policy = policy
         self._certificates = certificates
+        self._revocation = revocation
         self._paths = KnownPaths()
 
     def needs_fetch(self, candidate: Candidate) -> bool:
@@ -208,11 +226,16 @@ class Judge:
                 return Rejection(step, Reason.NUMBER_NOT_COVERED, detail, conclusive=speaks)
             step = "constraints"
             path.check_claims(token.claims)
+            # 6: the signature
+            if not _has_signed(path.leaf, token):
+                return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
+            # only now: else whoever has somebody's certificate, and not its key, would choose
+            # which lists are fetched, and when
+            step = "revocation"
+            if self._revocation is not None:
+                self._revocation.check(path, now)
         except tuple(kind for kind, _ in REASONS) as error:
             return Rejection(step, reason_of(error), error.message)
-        # 6: the signature
-        if not _has_signed(path.leaf, token):
-            return Rejection("signature", Reason.BAD_SIGNATURE, f"under {path.signer}")
         return path
 
     def _covers(self, token: Passport, number: str, path: Path) -> bool:

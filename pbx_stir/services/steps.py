@@ -56,6 +56,7 @@ _STEPS: Final = (
     "coverage",
     "constraints",
     "signature",
+    "revocation",
     "attestation",
     "single use",
 )

@@ -10,6 +10,7 @@ certificates and the age of the last one are for others.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,6 +24,7 @@ DIV: Final = "div"
 DIV_O: Final = "div-o"
 # French practice has five; a PASSporT of five nested ones is about as large as is ever sealed
 MOST_DIVERSIONS: Final = 5
+MOST_STEPS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,40 +79,68 @@ def chains(
 ) -> Iterator[Diverted]:
     """Give each chain that ``div`` PASSporTs form with what stands beside them, checked.
 
-    One chain for each original that the diversions lead on from, as far as they lead; a set in
-    which nothing fits gives none. Raises nothing: what does not fit is left out.
+    Also those that end where others lead on, since nobody has looked at a signature yet: one that a
+    stranger put beside them must hide no honest chain. Raises nothing: what does not fit is left
+    out, and so is what comes after the first ``MOST_STEPS`` ways to put them together.
     """
-    for original in originals:
-        longest: tuple[Passport, ...] = ()
-        for links in _leading_on(original, divs, (), max_digits):
-            if len(links) > len(longest):
-                longest = links
-        if longest:
-            yield Diverted(original, longest)
+    follows = _follows((*originals, *divs), divs, max_digits)
+    steps = 0
+    # breadth first: the short ones are the honest ones, and a stranger's links make long ones
+    ways: deque[tuple[Passport, ...]] = deque((one,) for one in originals)
+    while ways:
+        way = ways.popleft()
+        for one in follows[way[-1]]:
+            if one in way:
+                continue
+            steps += 1
+            if steps > MOST_STEPS:
+                return
+            found = Diverted(way[0], (*way[1:], one))
+            # what goes round once goes round for good
+            if _goes_round(found, max_digits):
+                continue
+            yield found
+            if len(found.diversions) < MOST_DIVERSIONS:
+                ways.append(found.all)
 
 
-def _leading_on(
-    last: Passport, divs: Sequence[Passport], so_far: tuple[Passport, ...], max_digits: int
-) -> Iterator[tuple[Passport, ...]]:
-    if so_far:
-        yield so_far
-    if len(so_far) == MOST_DIVERSIONS:
-        return
-    for one in divs:
-        if one in so_far:
-            continue
-        try:
-            _check_link(last, one, max_digits)
-        except (BrokenDiversion, MalformedPassport):
-            continue
-        yield from _leading_on(one, divs, (*so_far, one), max_digits)
+def _follows(
+    tokens: Sequence[Passport], divs: Sequence[Passport], max_digits: int
+) -> dict[Passport, list[Passport]]:
+    """Which of ``divs`` can divert each of ``tokens``."""
+    return {
+        before: [one for one in divs if one is not before and _links(before, one, max_digits)]
+        for before in tokens
+    }
+
+
+def _links(before: Passport, one: Passport, max_digits: int) -> bool:
+    try:
+        _check_link(before, one, max_digits)
+    except (BrokenDiversion, MalformedPassport):
+        return False
+    return True
+
+
+def _goes_round(diverted: Diverted, max_digits: int) -> bool:
+    try:
+        _check_round(diverted, max_digits)
+    except BrokenDiversion:
+        return True
+    return False
 
 
 def check(diverted: Diverted, *, max_digits: int = MAX_DIGITS) -> None:
     """Hold the links against each other. Raises BrokenDiversion or MalformedPassport."""
-    passed_on: set[str] = set()
     for before, one in zip(diverted.all, diverted.diversions, strict=False):
         _check_link(before, one, max_digits)
+    _check_round(diverted, max_digits)
+
+
+def _check_round(diverted: Diverted, max_digits: int) -> None:
+    """Find whether the call was sent round in a ring. Raises BrokenDiversion."""
+    passed_on: set[str] = set()
+    for one in diverted.diversions:
         number = diverting_number(one, max_digits=max_digits)
         if number in passed_on:
             raise BrokenDiversion(f"{number} has diverted the call twice")
