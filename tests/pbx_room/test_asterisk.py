@@ -138,7 +138,8 @@ async def test_malformed_announcement_is_released_at_once(
     async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
         announce(pbx, adapter, Trunk="", From="12125550199")
         await pbx.until(lambda: bool(answers(pbx)))
-        assert answers(pbx) == [("pbx-1.1", f"{NONCE}|error|No-TN-Validation|internal-error||||||||")]
+        told = f"{NONCE}|error|No-TN-Validation|internal-error||||||||"
+        assert answers(pbx) == [("pbx-1.1", told)]
         announce(pbx, adapter, Nonce="?")
         announce(pbx, adapter)
         async with asyncio.timeout(5):
