@@ -48,9 +48,10 @@ _STEPS: Final = (
     "parse",
     "judge",
     "ppt",
-    "diversion",
     "orig",
     "dest",
+    # beyond dest, which the caller's own PASSporT of a call that was passed on never passes
+    "diversion",
     "iat",
     "certificate",
     "coverage",

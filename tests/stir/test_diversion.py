@@ -120,8 +120,56 @@ def test_div_stands_beside_what_it_diverts() -> None:
     first = diverted(one, BOB, CAROL, ppt=diversion.DIV)
     second = diverted(first, CAROL, DAVE, ppt=diversion.DIV)
     stranger = original(dest=DAVE, orig=CAROL)
-    (found,) = diversion.chains([stranger, one], [second, first])
-    assert found.all == (one, first, second)
+    found = [chain.all for chain in diversion.chains([stranger, one], [second, first])]
+    assert found == [(one, first), (one, first, second)]
+
+
+def test_div_that_leads_on_hides_no_chain() -> None:
+    """Nobody has looked at signatures yet: what a stranger put beside a chain is another chain."""
+    one = original()
+    honest = diverted(one, BOB, CAROL, ppt=diversion.DIV)
+    twin = diverted(one, BOB, CAROL, ppt=diversion.DIV, x="twin")
+    further = diverted(honest, CAROL, DAVE, ppt=diversion.DIV)
+    found = {chain.all for chain in diversion.chains([one], [further, twin, honest])}
+    assert found == {
+        (one, honest),
+        (one, twin),
+        (one, honest, further),
+        (one, twin, further),
+    }
+
+
+def test_div_that_goes_round_is_left_out() -> None:
+    """As a div-o is: nobody passes a call on twice, nor back."""
+    one = original()
+    first = diverted(one, BOB, CAROL, ppt=diversion.DIV)
+    back = diverted(first, CAROL, BOB, ppt=diversion.DIV)
+    again = diverted(back, BOB, DAVE, ppt=diversion.DIV)
+    found = [chain.all for chain in diversion.chains([one], [first, back, again])]
+    assert found == [(one, first), (one, again)]
+
+
+def test_the_work_to_find_chains_has_an_end() -> None:
+    """Diversions made to fit each other in every order cost no more steps than chains have."""
+    numbers = [str(13105552000 + at) for at in range(8)]
+    originals = [
+        passport.sign(orig=ALICE, dest=numbers, iat=NOW, x5u=X5U, key=KEY, jti=one)
+        for one in numbers
+    ]
+    divs = [
+        passport.sign(
+            orig=ALICE,
+            dest=[other for other in numbers if other != one] + [DAVE],
+            iat=NOW,
+            x5u=X5U,
+            key=KEY,
+            ppt=diversion.DIV,
+            extra={"div": {"tn": one}},
+        )
+        for one in numbers
+    ]
+    found = list(diversion.chains(originals, divs))
+    assert len(found) <= diversion.MOST_STEPS
 
 
 def test_divs_that_follow_nothing_give_no_chain() -> None:
