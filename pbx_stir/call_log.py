@@ -138,7 +138,9 @@ class CallLogFile:
             for number in {outcome.orig, outcome.dest, call.orig, call.dest} - {""}:
                 # a short one only where it stands alone: "1" is not hidden in "10.1 s"
                 alone = rf"(?<![\w.]){re.escape(number)}(?![\w.])"
-                detail = re.sub(alone, self._show(number), detail)
+                # a backslash in what a PBX says was called is no escape here
+                shown = self._show(number).replace("\\", r"\\")
+                detail = re.sub(alone, shown, detail)
         return self._text(detail)[:LONGEST_DETAIL]
 
     def _text(self, text: str) -> str:
