@@ -147,12 +147,12 @@ async def test_family_25_aggregation_names_are_merged() -> None:
     bob = Bob()
     plain = bob.token(attest="A", origid="o", jti="")
     rich = bob.token(ppt="rcd", extra={"rcd": {"nam": "Alice & Co"}, "crn": "offer"})
-    other = bob.token(ppt="rcd", iat=int(NOW) - 1, extra={"rcd": {"nam": "Mallory"}})
     outcome = await bob.verdict(*map(bob.header, (plain, rich)))
     assert (outcome.name, outcome.call_reason, outcome.attest) == ("Alice & Co", "offer", "A")
     assert len(outcome.also_used) == 1
     # of another moment it is another PASSporT, and the oldest that passes decides
     bob = Bob()
+    other = bob.token(ppt="rcd", iat=int(NOW) - 1, extra={"rcd": {"nam": "Mallory"}})
     outcome = await bob.verdict(*map(bob.header, (bob.token(attest="A", origid="o"), other)))
     assert (outcome.name, outcome.attest, outcome.also_used) == ("Mallory", "", ())
 
