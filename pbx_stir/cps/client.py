@@ -30,7 +30,7 @@ from pbx_stir.stir.x5u import EgressRule, is_global_address
 MAX_ANSWER_OCTETS = 1024 * 1024
 # Below what servers keep (ours 75 s): a store on a connection just closed would be lost.
 KEEP_ALIVE_SECONDS = 15.0
-_CONNECTIONS_OF_A_CPS = 128
+_CONNECTIONS_OF_A_CPS = 512
 _ITEMS_AT_A_TIME = 16
 _DNS_SECONDS = 60
 _GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
