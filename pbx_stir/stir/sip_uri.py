@@ -28,9 +28,15 @@ def sip_uri(text: str) -> str:
     match = _URI.fullmatch(text) if len(text) <= _MAX_TEXT else None
     if match is None:
         return ""
+    scheme, user, host, port = match.groups("")
+    found = f"{scheme.lower()}:{user.partition(';')[0]}@{host.lower()}{port}"
+    # the second: one of a number whose parameters cannot be read is no person's either
+    return "" if _is_number(text) or _is_number(found) else found
+
+
+def _is_number(text: str) -> bool:
     try:
         candidates(text, NumberRules())
     except MalformedNumber:
-        scheme, user, host, port = match.groups("")
-        return f"{scheme.lower()}:{user.partition(';')[0]}@{host.lower()}{port}"
-    return ""
+        return False
+    return True

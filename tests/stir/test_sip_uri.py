@@ -33,3 +33,9 @@ def test_a_person_is_not_a_number(text: str, uri: str) -> None:
 def test_nothing_raises(text: str) -> None:
     """Whatever a trunk says was called, the answer is a URI or nothing."""
     assert sip_uri(text) == "" or sip_uri(text).startswith(("sip:", "sips:"))
+
+
+def test_a_number_with_broken_parameters_is_nobody() -> None:
+    """It is neither a number, since what it means cannot be read, nor a person."""
+    for end in (";", ";user=", ";user=phone;", ";=x"):
+        assert sip_uri(f"sip:+12125551234@carrier.example{end}") == ""
