@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,9 @@ X5U_PROVIDER: Final = "https://certificates.example.com/provider.pem"
 PASSED: Final = "TN-Validation-Passed"
 FAILED: Final = "TN-Validation-Failed"
 NONE: Final = "No-TN-Validation"
+
+# a file to which the tokens that must be refused are added
+CORPUS: Final = os.environ.get("PBX_STIR_CORPUS", "")
 
 DROP: Final = object()
 """As a member's value: leave the member out."""
@@ -239,6 +243,8 @@ class Judging:
         """The honest neighbour: it is Passed."""
         found = self(*lines, **how)
         assert found.short == (0, PASSED, "verified"), found
+        if CORPUS and len(lines) == 1 and not how.keys() - {"trust"}:
+            self._write_down(lines[0], "verified", how.get("trust"))
         return found
 
     def refuses(self, reason: str, *lines: str | bytes, **how: Any) -> Verdict:
@@ -246,7 +252,27 @@ class Judging:
         verdict = how.pop("verdict", FAILED if reason in FAILURES else NONE)
         found = self(*lines, **how)
         assert found.short == (1, verdict, reason), found
+        if CORPUS and len(lines) == 1 and not how.keys() - {"trust"}:
+            self._write_down(lines[0], reason, how.get("trust"))
         return found
+
+    def _write_down(self, line: str | bytes, reason: str, trust: Sequence[Issued] | None) -> None:
+        """Add a token to the corpus, for holding other verifiers to it (bench/refusals.py)."""
+        served = {
+            x5u: (self.court.folder / name).read_text("latin-1")
+            for x5u, name in self.court._map.items()
+        }
+        text = line if isinstance(line, str) else line.decode("latin-1")
+        case = {
+            "test": os.environ.get("PYTEST_CURRENT_TEST", "").partition("::")[2],
+            "identity": text,
+            "reason": reason,
+            "between": self.court.ca.pem.decode(),
+            "trust": "".join(one.pem.decode() for one in trust or [self.court.root]),
+            "served": served,
+        }
+        with open(CORPUS, "a") as stream:
+            stream.write(json.dumps(case) + "\n")
 
 
 # of an Identity header that the call itself carried, as all lines of a file are

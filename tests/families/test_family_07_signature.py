@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pbx_stir.stir.jws import GROUP_ORDER
 from tests.families.hostile import (
     ALICE,
+    BOB,
     CAROL,
     FORGE,
+    NOW,
     Court,
     Judging,
     b64,
@@ -97,7 +99,7 @@ def test_family_07_signature_of_other_octets(court: Court, judging: Judging) -> 
     header, _, signature = token(court.key, claims={"dest": {"tn": [CAROL]}}).split(".")
     _, ours, own = token(court.key).split(".")
     judging.refuses("bad-signature", f"{header}.{ours}.{signature}")
-    spaced = b64(b' {"dest":{"tn":["13105552000"]},"iat":1750000000,"orig":{"tn":"12125551234"}}')
+    spaced = b64(b" " + octets_of_json({"dest": {"tn": [BOB]}, "iat": NOW, "orig": {"tn": ALICE}}))
     judging.refuses("bad-signature", f"{header}.{spaced}.{own}")
     alone = raw_signature(court.key, ours.encode())
     judging.refuses("bad-signature", f"{header}.{ours}.{b64(alone)}")

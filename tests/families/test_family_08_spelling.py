@@ -21,7 +21,7 @@ from tests.families.hostile import (
 )
 
 CLAIMS = {"dest": {"tn": [BOB]}, "iat": NOW, "orig": {"tn": ALICE}}
-SPELLINGS = {
+_WRITTEN = {
     "indented": json.dumps(CLAIMS, indent=2).encode(),
     "unsorted": b'{"orig":{"tn":"12125551234"},"iat":1750000000,"dest":{"tn":["13105552000"]}}',
     "blanks": b' \t\r\n{ "dest" : { "tn" : [ "13105552000" ] } , "iat" : 1750000000 , "orig" : {'
@@ -32,6 +32,9 @@ SPELLINGS = {
     b'"orig":{"tn":"12125551234"}}',
     "plus": b'{"dest":{"tn":["+13105552000"]},"iat":1750000000,"orig":{"tn":"+12125551234"}}',
 }  # fmt: skip
+SPELLINGS = {
+    name: octets.replace(b"1750000000", str(NOW).encode()) for name, octets in _WRITTEN.items()
+}
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
