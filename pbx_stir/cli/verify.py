@@ -19,9 +19,10 @@ from pbx_stir.errors import Malformed, MalformedNumber, UsageError
 
 if TYPE_CHECKING:
     from pbx_stir.certificates.revocation import RevocationWatch
+    from pbx_stir.cli.verify_output import Finding
     from pbx_stir.services.call import Rejection
     from pbx_stir.services.candidates import Candidate, Numbers
-    from pbx_stir.services.judgement import CertificateSource, Judged
+    from pbx_stir.services.judgement import CertificateSource
     from pbx_stir.stir.certificate import Anchors
 
 MOST_TOKENS: Final = 64
@@ -88,7 +89,7 @@ def _moment(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Judge and print. Raises UsageError as the module says."""
-    from pbx_stir.cli.verify_output import Verdict, print_verdict
+    from pbx_stir.cli.verify_output import Finding, Verdict, print_steps, print_verdict
     from pbx_stir.services.call import Reason, Rejection
     from pbx_stir.stir.number import is_anonymous
 
@@ -96,24 +97,24 @@ def run(args: argparse.Namespace) -> int:
     withheld = is_anonymous(args.orig)
     numbers = _numbers(args, withheld)
     anchors = _anchors(args.trust)
-    judged: list[Judged | Rejection] = [Rejection("orig", Reason.ANONYMOUS_CALLER)]
+    judged = [Finding("the call", Rejection("orig", Reason.ANONYMOUS_CALLER))]
     if not withheld:
         judged = asyncio.run(_judge(args, lines, numbers, anchors))
-    verdict = Verdict.of(judged, numbers)
-    print_verdict(verdict, as_json=args.json, explain=args.explain, stream=sys.stdout)
+    verdict = Verdict.of([one.result for one in judged], numbers)
+    print_verdict(verdict, as_json=args.json, stream=sys.stdout, brief=args.explain)
+    if args.explain and not args.json:
+        print_steps(judged, sys.stdout)
     return 0 if verdict.valid else 1
 
 
 def _lines(name: str) -> list[str]:
-    octets = octets_of(name)
+    # what is longer than that is no token, whatever comes after
+    octets = octets_of(name, cut=True)
     # a header may be folded (RFC 8224): a line that begins with a blank continues the one before
     text = octets.decode("utf-8", "replace").replace("\r\n", "\n")
     unfolded = text.replace("\n ", " ").replace("\n\t", " ")
     lines = [line.strip(" \t") for line in unfolded.split("\n")]
-    found = [line for line in lines if line]
-    if len(found) > MOST_TOKENS:
-        raise UsageError(f"{name} holds more than {MOST_TOKENS} tokens")
-    return found
+    return [line for line in lines if line]
 
 
 def _numbers(args: argparse.Namespace, withheld: bool) -> Numbers:
@@ -150,7 +151,8 @@ def _anchors(name: str) -> Anchors:
 
 async def _judge(
     args: argparse.Namespace, lines: Sequence[str], numbers: Numbers, anchors: Anchors
-) -> list[Judged | Rejection]:
+) -> list[Finding]:
+    from pbx_stir.cli.verify_output import Finding
     from pbx_stir.services.judgement import Fetches, Judge, VerificationPolicy
 
     source, close = _source(args)
@@ -162,18 +164,33 @@ async def _judge(
     candidates, rejections = _candidates(lines, numbers)
     fetches = Fetches(MOST_TOKENS)
 
-    async def judged() -> list[Judged | Rejection]:
-        return [await judge.judge(one, numbers, now, give_up_at, fetches) for one in candidates]
+    async def judged() -> list[Finding]:
+        return [
+            Finding(_named(one), await judge.judge(one, numbers, now, give_up_at, fetches))
+            for one in candidates
+        ]
 
     try:
         results = await judged()
         # a command may wait for what a call must not wait for
         if await revocation.settle(give_up_at):
             results = await judged()
-        return [*rejections, *results]
+        return [*(Finding("a line of the file", one) for one in rejections), *results]
     finally:
         await close()
         await close_revocation()
+
+
+def _named(candidate: Candidate) -> str:
+    """A token in a few words: what it says of which call."""
+    token = candidate.passport
+    dest = ", ".join([*token.dest, *token.dest_uri])
+    said = (
+        f"{token.ppt or 'base'} PASSporT, {token.orig or token.orig_uri} to {dest}, iat {token.iat}"
+    )
+    if candidate.diverted is not None:
+        return f"{said}, after {len(candidate.diverted.all) - 1} other PASSporTs"
+    return said
 
 
 def _candidates(lines: Sequence[str], numbers: Numbers) -> tuple[list[Candidate], list[Rejection]]:
@@ -184,12 +201,15 @@ def _candidates(lines: Sequence[str], numbers: Numbers) -> tuple[list[Candidate]
 
     found: list[Found] = []
     broken: list[Rejection] = []
-    for line in lines:
+    for line in lines[:MOST_TOKENS]:
         try:
             read = passport.parse_identity if ";" in line else passport.parse
             found.append((read(line, max_digits=numbers.max_digits), ()))
         except Malformed as error:
             broken.append(Rejection("parse", Reason.MALFORMED, error.message))
+    if len(lines) > MOST_TOKENS:
+        detail = f"only the first {MOST_TOKENS} of {len(lines)} lines are looked at"
+        broken.append(Rejection("judge", Reason.OVERLOADED, detail))
     candidates, rejections = of_set(found, in_band=True, max_digits=numbers.max_digits)
     return candidates, [*broken, *rejections]
 

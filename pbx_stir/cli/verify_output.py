@@ -73,8 +73,8 @@ class Verdict:
         )
 
 
-def print_verdict(verdict: Verdict, *, as_json: bool, explain: bool, stream: TextIO) -> None:
-    """Print ``verdict`` for a program, in one line for a person, or in several."""
+def print_verdict(verdict: Verdict, *, as_json: bool, stream: TextIO, brief: bool = False) -> None:
+    """Print ``verdict`` for a program, or for a person; ``brief`` leaves the rejections out."""
     if as_json:
         fields = asdict(verdict)
         del fields["valid"]
@@ -85,14 +85,54 @@ def print_verdict(verdict: Verdict, *, as_json: bool, explain: bool, stream: Tex
         attested = f", attestation {verdict.attest}" if verdict.attest else ""
         said += f": {verdict.orig} to {verdict.dest}, signed by {_shown(verdict.signer)}{attested}"
     print(said, file=stream)
-    if not explain and verdict.valid:
+    if brief or verdict.valid:
         return
     for one in verdict.rejections:
         detail = f": {_shown(one['detail'])}" if one["detail"] else ""
         print(f"  {one['step']}: {one['reason']}{detail}", file=stream)
-        remedy = _REMEDIES.get(Reason(one["reason"]))
-        if explain and remedy:
-            print(f"    {remedy}", file=stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one token of the file came to; ``what`` describes it."""
+
+    what: str
+    result: Judged | Rejection
+
+
+# the steps in the order in which they are taken, and what each one asks
+_ASKED: Final = {
+    "parse": "is it a PASSporT, in full form and well-formed?",
+    "ppt": "is it of a kind that is understood?",
+    "diversion": "do the PASSporTs of a diverted call follow each other?",
+    "orig": "is it signed for the calling number?",
+    "dest": "is it signed for a call to the called number?",
+    "iat": "was it made within the last 60 s?",
+    "certificate": "is its certificate to be had, and under a trust anchor?",
+    "coverage": "does the certificate cover the calling number?",
+    "constraints": "does the certificate allow what it claims?",
+    "signature": "does the signature hold?",
+    "revocation": "is no certificate known to be revoked?",
+}
+
+
+def print_steps(findings: Sequence[Finding], stream: TextIO) -> None:
+    """Print, token by token, which questions were asked, and where the answer was no."""
+    for one in findings:
+        print(f"\n{_shown(one.what)}", file=stream)
+        failed = one.result.step if isinstance(one.result, Rejection) else ""
+        if failed and failed not in _ASKED:
+            print(f"  no   {failed}", file=stream)
+        for step, question in _ASKED.items() if failed in {"", *_ASKED} else ():
+            print(f"  {'no ' if step == failed else 'yes'}  {question}", file=stream)
+            if step == failed:
+                break
+        if isinstance(one.result, Rejection):
+            detail = f": {_shown(one.result.detail)}" if one.result.detail else ""
+            print(f"       {one.result.reason.value}{detail}", file=stream)
+            remedy = _REMEDIES.get(one.result.reason)
+            if remedy:
+                print(f"       -> {remedy}", file=stream)
 
 
 def _shown(text: str) -> str:

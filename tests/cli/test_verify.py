@@ -209,13 +209,17 @@ def test_words_for_people(verify: Verifier) -> None:
     assert (status, out, err) == (0, f"{passed}, attestation B\n", "")
     status, out, _ = verify.said(f"{good}\njunk\x1b[31m", "--explain")
     assert out.splitlines()[0] == f"{passed}, attestation B"
-    assert "  parse: malformed" in out
+    assert "  yes  does the signature hold?" in out
+    assert "  no   is it a PASSporT, in full form and well-formed?" in out
     assert "\x1b" not in out
     stale = verify.office.sign(verify.capsys, "--at", "1000000000")
     status, out, _ = verify.said(stale, "--explain")
     assert status == 1
     assert out.splitlines()[0] == "No-TN-Validation (stale)"
-    assert "older than 60 s: a replay, a slow path, or a clock" in out
+    assert "  yes  is it signed for a call to the called number?" in out
+    assert "  no   was it made within the last 60 s?" in out
+    assert "-> older than 60 s: a replay, a slow path, or a clock" in out
+    assert "does the signature hold?" not in out
 
 
 @pytest.mark.parametrize("moment", ["nan", "inf", "-inf", "-1", "1e300", "now", "", "9" * 400])
@@ -289,12 +293,13 @@ def test_a_mapped_file_is_judged_as_a_fetched_body(verify: Verifier, tmp_path: P
         assert (status, found["reason"]) == (1, reason)
 
 
-def test_too_many_tokens_are_wrong_use(verify: Verifier) -> None:
-    """And too large a file as well."""
-    status, _, err = verify.said(b"x\n" * (MOST_TOKENS + 1))
-    assert status == 2
-    assert f"more than {MOST_TOKENS} tokens" in err
-    assert verify.said(bytes((1 << 20) + 1))[0] == 2
+def test_the_work_for_one_file_has_an_end(verify: Verifier) -> None:
+    """Of too many tokens the first are judged, and of a file without end the beginning."""
+    status, found = verify("x\n" * (MOST_TOKENS + 1))
+    assert (status, found["reason"]) == (1, "overloaded")
+    assert len(found["rejections"]) == MOST_TOKENS + 1
+    status, found = verify("x" * ((1 << 20) + 1))
+    assert (status, found["reason"]) == (1, "malformed")
 
 
 QUIET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
