@@ -32,13 +32,13 @@ class MappedCertificates:
         """Read the map in the file ``name``.
 
         Raises:
-            UsageError: it cannot be read, or is no JSON object of texts
+            UsageError: it cannot be read, is no JSON object of texts, or names a URL twice
         """
         path = Path(name)
         try:
             with path.open("rb") as stream:
                 octets = stream.read(LARGEST_MAP + 1)
-            loaded = json.loads(octets)
+            loaded = json.loads(octets, object_pairs_hook=_members)
         except OSError as error:
             raise UsageError(f"cannot read {name}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:
@@ -74,3 +74,11 @@ class MappedCertificates:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        # which of the two files is meant nobody can tell
+        raise ValueError("a URL stands twice in it")
+    return members

@@ -13,10 +13,11 @@ import pytest
 
 from lab.companies import tls_certificate
 from pbx_stir.certificates.fetch import X5uFetcher
+from pbx_stir.cli.main import main
 from pbx_stir.errors import CertificateUnavailable, UrlRefused
 from pbx_stir.stir.x5u import EgressRule
 from tests.cli.test_verify_fetching import Server, endless, response, says
-from tests.families.hostile import Court, Judging, token
+from tests.families.hostile import ALICE, BOB, Court, Judging, token
 
 # the form alone: refused with a map too, in which each of them leads to the right chain
 FORMS = [
@@ -339,3 +340,16 @@ def test_family_17_x5u_map_of_odd_files(court: Court, judging: Judging, tmp_path
     assert reason("/dev/null") == "certificate-untrusted"
     for target in ("chain.pem", "./chain.pem", "link.pem", str(tmp_path / "chain.pem")):
         assert reason(target) == "verified"
+
+
+def test_family_17_x5u_map_that_says_two_things(
+    court: Court, judging: Judging, tmp_path: Path
+) -> None:
+    """A URL that stands twice in a map is wrong use: nobody can tell which file is meant."""
+    url = "https://certificates.example.com/alice.pem"
+    (tmp_path / "map.json").write_text(f'{{"{url}": "a.pem", "{url}": "b.pem"}}')
+    given = ["--orig", ALICE, "--dest", BOB, "--trust", str(tmp_path / "trust.pem")]
+    judging.passes(token(court.key))
+    given += ["--identity-file", str(tmp_path / "identity")]
+    assert main(["verify", *given, "--certificates", str(tmp_path / "map.json")]) == 2
+    assert "twice" in judging.capsys.readouterr().err
