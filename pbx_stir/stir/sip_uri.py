@@ -29,7 +29,10 @@ def sip_uri(text: str) -> str:
     if match is None:
         return ""
     scheme, user, host, port = match.groups("")
-    found = f"{scheme.lower()}:{user.partition(';')[0]}@{host.lower()}{port}"
+    person = user.partition(";")[0]
+    if not person:
+        return ""
+    found = f"{scheme.lower()}:{person}@{host.lower()}{port}"
     # the second: one of a number whose parameters cannot be read is no person's either
     return "" if _is_number(text) or _is_number(found) else found
 

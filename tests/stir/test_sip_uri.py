@@ -39,3 +39,8 @@ def test_a_number_with_broken_parameters_is_nobody() -> None:
     """It is neither a number, since what it means cannot be read, nor a person."""
     for end in (";", ";user=", ";user=phone;", ";=x"):
         assert sip_uri(f"sip:+12125551234@carrier.example{end}") == ""
+
+
+def test_parameters_alone_are_nobody() -> None:
+    """A user part that is nothing but parameters names no person."""
+    assert sip_uri("sip:;a=b@example.com") == ""
