@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from pbx_stir.certificates.cache import CertificateCache
-from pbx_stir.certificates.fetch import X5uFetcher
+from pbx_stir.certificates.fetch import FETCH_SECONDS, X5uFetcher
 from pbx_stir.errors import UsageError
 from pbx_stir.stir.x5u import EgressRule
 
@@ -28,12 +28,17 @@ def origin_of(text: str) -> tuple[str, int]:
 
 
 def fetching(
-    allow: Sequence[str], tls_ca: str | Path | None, hosts: frozenset[str] | None
+    allow: Sequence[str],
+    tls_ca: str | Path | None,
+    hosts: frozenset[str] | None,
+    *,
+    seconds: float = FETCH_SECONDS,
 ) -> tuple[CertificateCache, Callable[[], Awaitable[None]]]:
     """A certificate source that fetches, and what closes it.
 
     ``allow`` are ``HOST:PORT`` origins for which host, port and address rules do not apply, reached
     with the CAs of ``tls_ca``; ``hosts`` are the others that are fetched from, None for any.
+    ``seconds`` bound each fetch.
 
     Raises:
         UsageError: an origin that is none, or CAs that cannot be read
@@ -46,7 +51,8 @@ def fetching(
         except (OSError, ValueError) as error:
             raise UsageError(f"cannot read CA certificates from {tls_ca}: {error}") from error
         origin_tls = dict.fromkeys(origins, context)
-    fetcher = X5uFetcher(rule=EgressRule(origins=origins), hosts=hosts, origin_tls=origin_tls)
+    rule = EgressRule(origins=origins)
+    fetcher = X5uFetcher(rule=rule, hosts=hosts, origin_tls=origin_tls, seconds=seconds)
     cache = CertificateCache(fetcher)
 
     async def close() -> None:

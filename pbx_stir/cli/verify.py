@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_TOKENS: Final = 64
 WORK_SECONDS: Final = 10.0
+# a certificate is there within 3 s or not at all, the start of the command among them
+FETCH_SECONDS: Final = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -246,4 +248,4 @@ def _source(args: argparse.Namespace) -> tuple[CertificateSource, Any]:
         return mapped, mapped.close
     from pbx_stir.certificates.allowed import fetching
 
-    return fetching(args.x5u_allow, args.tls_ca, hosts=None)
+    return fetching(args.x5u_allow, args.tls_ca, hosts=None, seconds=FETCH_SECONDS)

@@ -189,13 +189,13 @@ HOSTILE: dict[str, Answer] = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_servers_cost_seconds_at_most(fetching: Fetching, name: str) -> None:
-    """Whatever it answers: no certificate, within 4 s, and nobody else is asked."""
+    """Whatever it answers: no certificate, within 3 s, and nobody else is asked."""
     with fetching.serving(HOSTILE[name]) as server:
         x5u = f"https://127.0.0.1:{server.port}/alice.pem"
         status, found, took = fetching.verify(x5u, *fetching.allowed(server))
     assert (status, found["reason"]) == (1, "certificate-unavailable")
     assert found["verdict"] == "No-TN-Validation"
-    assert took < 4
+    assert took < 3
     # one whose connection was closed without a word may be asked once more
     assert server.connections <= 2
     assert server.connections == 1 or name == "nothing"
