@@ -106,6 +106,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         judge=_judge(loaded, daemon, anchors, spc),
         used=used,
         monotonic=monotonic,
+        breathe=lambda: asyncio.sleep(0),
     )
     authentication = AuthenticationService(
         callers=callers,

@@ -43,6 +43,9 @@ from pbx_stir.stir.passport import Passport
 from pbx_stir.stir.rich_call_data import RichCallData
 
 MOST_FETCHES: Final = 2
+KNOWN: Final = 0
+FOUND: Final = 1
+FETCHED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,12 @@ class Judge:
         self._revocation = revocation
         self._paths = KnownPaths()
 
-    def needs_fetch(self, candidate: Candidate) -> bool:
-        """Whether its certificates are neither inside it nor in memory."""
-        return not candidate.chain and not self._certificates.cached(candidate.passport.x5u)
+    def cost(self, candidate: Candidate) -> int:
+        """How dear it is to judge: its path is KNOWN, to be FOUND, or FETCHED first."""
+        if candidate.chain:
+            known = self._paths.knows(candidate.chain, self._policy.anchors())
+            return KNOWN if known else FOUND
+        return FOUND if self._certificates.cached(candidate.passport.x5u) else FETCHED
 
     async def judge(
         self,

@@ -11,7 +11,7 @@ returns can only help a call, since anyone may store there: it gives Passed or n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
-from pbx_stir.services.judgement import Fetches, Judge, Judged, use_of
+from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
 from pbx_stir.services.placement_service import Answer, CallPlacement
 from pbx_stir.services.steps import furthest, is_failure
 from pbx_stir.services.trunk import Callers
@@ -29,6 +29,8 @@ from pbx_stir.stir.sealing import Opened
 from pbx_stir.stir.sip_uri import sip_uri
 
 MOST_JUDGED: Final = 64
+# what one call's PASSporTs may take of the processor, fetching aside
+WORK_SECONDS: Final = 0.1
 MOST_IDENTITIES: Final = 8
 CLOCK_OFF_SECONDS: Final = 10.0
 
@@ -71,6 +73,10 @@ class _Ended(Exception):
         self.outcome = outcome
 
 
+async def nothing() -> None:
+    """Where nobody else is to go on."""
+
+
 class VerificationService:
     """Fetches, opens, judges and uses up (RFC 8816 section 8.2)."""
 
@@ -84,8 +90,9 @@ class VerificationService:
         judge: Judge,
         used: SingleUse,
         monotonic: Callable[[], float],
+        breathe: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
-        """``monotonic`` is the clock of every ``give_up_at``."""
+        """``monotonic`` is the clock of every ``give_up_at``; ``breathe`` lets others go on."""
         self.callers = callers
         self.own_cps = own_cps
         self.placement = placement
@@ -93,6 +100,7 @@ class VerificationService:
         self.judge = judge
         self.used = used
         self.monotonic = monotonic
+        self.breathe = breathe
 
     async def verify(self, call: Call, call_id: str, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.2 for ``call``; returns by ``give_up_at``."""
@@ -156,6 +164,7 @@ class _Search:
         self._fetches = Fetches()
         self._asked = self._unanswered = 0
         self._judged = 0
+        self._worked = 0.0
         self._seen: set[Opened] = set()
         orig, dest = numbers.shown
         self._claim = Claim(
@@ -218,20 +227,27 @@ class _Search:
         digits = self._numbers.max_digits
         candidates, rejections = of_set(found, in_band=in_band, max_digits=digits)
         self._rejections += rejections
-        # those that need no fetch are judged before the others
-        needs_fetch = self._of.judge.needs_fetch
-        return sorted(candidates, key=lambda one: (needs_fetch(one), one.passport.iat))
+        # what is cheap to judge comes first: whoever has passed before, or has come whole, does not
+        # wait behind what strangers have stored
+        cost = self._of.judge.cost
+        return sorted(candidates, key=lambda one: (cost(one), one.passport.iat))
 
     async def judge(self, candidates: Sequence[Candidate]) -> None:
         """Judge within the work budget; ends the search when one passes."""
         for candidate in candidates:
-            over = self._of.monotonic() >= self._give_up_at
+            began = self._of.monotonic()
+            over = began >= self._give_up_at or self._worked >= WORK_SECONDS
             if over or self._judged >= MOST_JUDGED:
                 detail = "more PASSporTs than one call's work budget"
                 self._rejections.append(Rejection("judge", Reason.OVERLOADED, detail))
                 return
             self._judged += 1
+            fetching = self._of.judge.cost(candidate) == FETCHED
             await self._judge_one(candidate, candidates)
+            if not fetching:
+                self._worked += self._of.monotonic() - began
+            # what strangers have stored for one number must not hold up the calls of others
+            await self._of.breathe()
 
     async def _judge_one(self, candidate: Candidate, of_set: Sequence[Candidate]) -> None:
         judged = await self._of.judge.judge(

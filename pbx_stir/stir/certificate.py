@@ -71,7 +71,9 @@ __all__ = [
 MAX_PATH: Final = 10
 # A chain has at most eight certificates: honest ones need a handful of steps, and only certificates
 # that were all made to have one name could need more.
-MAX_STEPS: Final = 200
+MAX_STEPS: Final = 64
+# each is dear, and an honest chain of eight needs seven
+MAX_SIGNATURES: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +240,7 @@ class _Search:
             return
         for issuer in self._candidates(last):
             self._steps += 1
-            if self._steps > MAX_STEPS:
+            if self._steps > MAX_STEPS or len(self._signed) > MAX_SIGNATURES:
                 return
             if issuer not in path and self._may_issue(issuer, path):
                 yield from self.paths((*path, issuer))

@@ -78,16 +78,6 @@ def test_time_ends_it(searches: list[float], shift: float) -> None:
     assert searches == [NOW, NOW + shift]
 
 
-def test_what_does_not_hold_is_not_remembered(searches: list[float]) -> None:
-    """A failure costs its work each time, and takes no memory."""
-    known = KnownPaths()
-    for _ in range(2):
-        with pytest.raises(CertificateUntrusted):
-            known.find(CHAIN, Anchors.of([OTHER_ROOT]), NOW)
-    assert len(searches) == 2
-    assert not known._found
-
-
 def test_a_leaf_that_overreaches_is_not_remembered(searches: list[float]) -> None:
     """Another path may be in force soon."""
     few = TnAuthList(numbers=("12125551200",))
@@ -110,3 +100,24 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch, searches: list[f
     assert len(searches) == 3
     known.find(chains[1], ANCHORS, NOW)
     assert len(searches) == 4
+
+
+def test_a_refusal_is_remembered_for_a_short_time(searches: list[float]) -> None:
+    """Who stores a chain that leads nowhere makes us search once, not with each call."""
+    known = KnownPaths()
+    stranger, stranger_key = issuing.new_root("Stranger", NOW - 10, 10)
+    key = issuing.new_key()
+    few = TnAuthList(numbers=("12125551200",))
+    leaf = issuing.issue_leaf(stranger, stranger_key, key.public_key(), "S", few, NOW, 5)
+    chain = [leaf.public_bytes(Encoding.DER)]
+    anchors = Anchors.of([ROOT])
+    for moment in (NOW, NOW + 1, NOW + 29):
+        with pytest.raises(CertificateUntrusted, match="no path"):
+            known.find(chain, anchors, moment)
+    assert len(searches) == 1
+    assert not known.knows(chain, anchors)
+    with pytest.raises(CertificateUntrusted):
+        known.find(chain, anchors, NOW + 31)
+    assert len(searches) == 2
+    # another set of anchors is another question
+    assert known.find(chain, Anchors.of([ROOT, stranger]), NOW + 32).leaf == leaf

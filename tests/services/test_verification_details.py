@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from pbx_stir.certificates import issuing
 from pbx_stir.services.call import Reason, Verstat
 from pbx_stir.services.candidates import Candidate
 from pbx_stir.services.judgement import Judged, use_of
@@ -201,3 +203,45 @@ async def test_long_numbers_are_read_where_the_trunk_has_them() -> None:
             world.put(token, company)
         outcome = await verify(world, call(orig=long, identity=identity))
         assert (outcome.verstat, outcome.orig) == (Verstat.PASSED, long)
+
+
+async def test_a_flood_of_dear_chains_is_paid_for_once() -> None:
+    """Chains that lead nowhere are remembered, and whoever passed before comes first."""
+    world = World()
+    world.put(world.token(jti="first"))
+    assert (await confirmed(world, call())).verstat is Verstat.PASSED
+    cas = [issuing.new_root("Root", NOW - 10, 10) for _ in range(6)]
+    others = [one.public_bytes(Encoding.DER) for one, _ in cas]
+    for number in range(40):
+        stranger = credential_for(issuer=cas[0])
+        token = world.token(stranger, iat=int(NOW) - 5, jti=str(number))
+        world.put(token, chain=(*stranger.chain, *others))
+    world.put(world.token(jti="second"))
+    outcome = await verify(world, call(unique_id="2.2", linked_id="2.2"))
+    assert outcome.verstat is Verstat.PASSED
+    # the genuine ones were judged before any of the strangers'
+    assert {one.reason for one in outcome.rejections} == {Reason.REPLAYED}
+
+
+async def test_the_work_for_a_call_is_bounded_in_time() -> None:
+    """What takes too much of the processor is left, and said; the event loop is let go between."""
+    world = World()
+    breaths = 0
+
+    async def breathe() -> None:
+        nonlocal breaths
+        breaths += 1
+
+    def ticking() -> float:
+        world.monotonic += 0.04
+        return world.monotonic
+
+    world.service.breathe = breathe
+    world.service.monotonic = ticking
+    thief = credential_for(THIEF)
+    for number in range(10):
+        world.put(world.token(thief, jti=str(number)), thief)
+    outcome = await verify(world, now=NOW)
+    reasons = [one.reason for one in outcome.rejections]
+    assert reasons.count(Reason.OVERLOADED) == 1
+    assert 1 <= reasons.count(Reason.NUMBER_NOT_COVERED) == breaths < 10
