@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import services
+from bench import services, verify
 from bench.report import render
 from lab.debian import LabError
 
@@ -14,12 +14,14 @@ from lab.debian import LabError
 def main() -> int:
     """Measure, print, and write the JSON object that was asked for."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("name", choices=["services"], help="what is measured")
+    parser.add_argument("name", choices=["services", "verify"], help="what is measured")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
     parser.add_argument(
         "--calls", metavar="N", type=_count, default=500, help="calls a round (default: 500)"
     )
     arguments = parser.parse_args()
+    if arguments.name == "verify":
+        return _verify(arguments.calls, arguments.json)
     try:
         report = services.measure(arguments.calls, say=_say)
     except LabError as error:
@@ -28,6 +30,18 @@ def main() -> int:
     print(render(report))
     if arguments.json is not None:
         arguments.json.write_bytes(report.as_json())
+    return 0
+
+
+def _verify(calls: int, path: Path | None) -> int:
+    try:
+        report = verify.measure(calls, _say)
+    except ValueError as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 1
+    print(verify.render(report))
+    if path is not None:
+        path.write_bytes(report.as_json())
     return 0
 
 
