@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 
 from pbx_stir.cps import wire
+from pbx_stir.cps.connector import BoundedConnector
 from pbx_stir.cps.origin import CpsUrl, parse_cps_url
 from pbx_stir.cps.resolver import BoundedResolver
 from pbx_stir.errors import CpsRefused, CpsUnavailable, Malformed, PbxStirError
@@ -33,6 +34,7 @@ KEEP_ALIVE_SECONDS = 15.0
 _CONNECTIONS_OF_A_CPS = 512
 _ITEMS_AT_A_TIME = 16
 _DNS_SECONDS = 60
+_MAX_HEADERS = 64
 _GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
@@ -291,7 +293,7 @@ class CpsClient:
         """Give the session for configured CPSs, or the one whose addresses must be global."""
         session = self._sessions.get(guarded)
         if session is None:
-            connector = aiohttp.TCPConnector(
+            connector = BoundedConnector(
                 ssl=self._tls if self._tls is not None else True,
                 resolver=BoundedResolver(is_allowed=is_global_address if guarded else None),
                 ttl_dns_cache=_DNS_SECONDS,
@@ -305,6 +307,7 @@ class CpsClient:
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 trust_env=False,
                 auto_decompress=False,
+                max_headers=_MAX_HEADERS,
                 raise_for_status=False,
                 trace_configs=[_tracing()],
                 skip_auto_headers=("User-Agent",),

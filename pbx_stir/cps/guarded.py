@@ -1,8 +1,9 @@
 """A breaker for each CPS, so that a silent one costs two calls their budget and no more.
 
-Takes what ``CpsClient`` takes and gives what it gives. A CPS that let two calls in a row wait to
-their end is not asked any more: calls are told CPS_UNAVAILABLE at once, and a task of its own asks
-for its health until it answers. One that refuses or breaks off costs nothing and is always asked.
+Takes what ``CpsClient`` takes and gives what it gives. A CPS that cost two calls in a row half of
+their budget or more and gave nothing is not asked any more: calls are told CPS_UNAVAILABLE at once,
+and a task of its own asks for its health until it answers. One that refuses or breaks off soon
+costs little and is always asked. A caller that cancels when its time is over was kept waiting too.
 """
 
 from __future__ import annotations
@@ -77,11 +78,25 @@ class GuardedPlacement:
         """Ask every CPS that is not known to be silent; see ``CallPlacement``."""
         began = self._clock()
         asked = [(cps, number) for cps, number in wanted if not self._is_open(cps)]
-        async with contextlib.aclosing(self._client.retrieve(asked, give_up_at)) as answers:
-            async for answer in answers:
-                unavailable = answer.reason is Reason.CPS_UNAVAILABLE
-                self._note(answer.cps, unavailable, began, give_up_at)
-                yield answer
+        # One call counts once, for however many numbers it asks.
+        unheard = {cps for cps, _ in asked}
+        handed: float | None = None
+        try:
+            async with contextlib.aclosing(self._client.retrieve(asked, give_up_at)) as answers:
+                async for answer in answers:
+                    if answer.cps in unheard:
+                        unheard.discard(answer.cps)
+                        unavailable = answer.reason is Reason.CPS_UNAVAILABLE
+                        self._note(answer.cps, unavailable, began, give_up_at)
+                    handed = self._clock()
+                    yield answer
+                    handed = None
+        except (asyncio.CancelledError, GeneratorExit):
+            # While the caller was busy with an answer, the others may have come.
+            if handed is None or handed >= (began + give_up_at) / 2:
+                for cps in unheard:
+                    self._note_left(cps, began, give_up_at)
+            raise
         for cps, number in wanted:
             if (cps, number) not in asked:
                 yield Answer(cps, number, reason=Reason.CPS_UNAVAILABLE, detail=_DETAIL)
@@ -99,7 +114,11 @@ class GuardedPlacement:
         if self._is_open(cps):
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, _DETAIL)
         began = self._clock()
-        (result,) = await self._client.store([cps], number, blobs, give_up_at)
+        try:
+            (result,) = await self._client.store([cps], number, blobs, give_up_at)
+        except asyncio.CancelledError:
+            self._note_left(cps, began, give_up_at)
+            raise
         self._note(cps, result.reason is Reason.CPS_UNAVAILABLE, began, give_up_at)
         return result
 
@@ -108,13 +127,21 @@ class GuardedPlacement:
         return breaker is not None and breaker.probe is not None
 
     def _note(self, cps: str, unavailable: bool, began: float, give_up_at: float) -> None:
-        """What came of asking ``cps``: whether it was silent to the end."""
+        """What came of asking ``cps``: whether it cost much and gave nothing."""
         breaker = self._breakers.setdefault(cps, _Breaker())
-        if not unavailable or self._clock() < give_up_at - MARGIN_SECONDS:
+        if not unavailable or self._clock() < (began + give_up_at) / 2:
             breaker.silent = 0
             return
-        if give_up_at - began < SHORTEST_WAIT_SECONDS:
-            return
+        if give_up_at - began >= SHORTEST_WAIT_SECONDS:
+            self._count(cps, breaker)
+
+    def _note_left(self, cps: str, began: float, give_up_at: float) -> None:
+        """The caller went before ``cps`` answered: early says nothing of it, late does."""
+        if self._clock() >= give_up_at - MARGIN_SECONDS:
+            self._note(cps, True, began, give_up_at)
+
+    def _count(self, cps: str, breaker: _Breaker) -> None:
+        """Count one silent call; begin to probe at the one too many."""
         breaker.silent += 1
         if breaker.silent >= SILENT_CALLS and breaker.probe is None:
             _log.warning("%s is silent: calls go on without it until it answers", cps)

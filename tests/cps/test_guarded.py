@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+
+import pytest
 
 from pbx_stir.cps.guarded import GuardedPlacement
 from pbx_stir.errors import CpsUnavailable
@@ -14,6 +16,7 @@ from pbx_stir.services.placement_service import Answer, StoreResult
 
 GOOD, SILENT, DOWN = "https://good.example", "https://silent.example", "https://down.example"
 BUDGET = 1.3
+Way = Callable[..., Awaitable[object]]
 
 
 @dataclass
@@ -24,24 +27,34 @@ class FakeClient:
     silent: set[str] = field(default_factory=lambda: {SILENT})
     asked: list[str] = field(default_factory=list)
     probed: int = 0
+    lasts: float | None = None
+    takes: float = 0.0
+    hangs: bool = False
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def _reason(self, cps: str, give_up_at: float) -> Reason | None:
         self.asked.append(cps)
         if cps in self.silent:
-            self.time = give_up_at
+            self.time = give_up_at if self.lasts is None else self.time + self.lasts
             return Reason.CPS_UNAVAILABLE
+        self.time += self.takes
         return Reason.CPS_UNAVAILABLE if cps == DOWN else None
 
     async def store(
         self, cps: Sequence[str], number: str, blobs: Sequence[bytes], give_up_at: float
     ) -> Sequence[StoreResult]:
+        if self.hangs:
+            self.asked += cps
+            await asyncio.Event().wait()
         return [StoreResult(one, self._reason(one, give_up_at) or Reason.STORED) for one in cps]
 
     async def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float
     ) -> AsyncGenerator[Answer, None]:
         for cps, number in wanted:
+            if self.hangs and cps in self.silent:
+                self.asked.append(cps)
+                await asyncio.Event().wait()
             yield Answer(cps, number, reason=self._reason(cps, give_up_at))
 
     async def clock_offset(self, cps: str, give_up_at: float) -> float | None:
@@ -135,4 +148,64 @@ async def test_one_answer_between_forgets_the_silence() -> None:
     await store(one, client, SILENT)
     assert await store(one, client, SILENT) == [Reason.CPS_UNAVAILABLE]
     assert client.asked.count(SILENT) == 4
+    await one.close()
+
+
+@pytest.mark.parametrize(("share", "asked"), [(0.3, 5), (0.6, 2)])
+async def test_what_breaks_off_late_costs_as_silence_does(share: float, asked: int) -> None:
+    """A CPS that fails in the second half of the budget is not asked for ever, a quick one is."""
+    client = FakeClient(lasts=share * BUDGET)
+    one = guarded(client)
+    for _ in range(5):
+        await store(one, client, SILENT)
+    assert client.asked.count(SILENT) == asked
+    await one.close()
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("way", [store, retrieve])
+async def test_a_call_cancelled_at_its_end_counts(way: Way, early: bool) -> None:
+    """A CPS is silent where the caller's own net ends the wait; cancelled early says nothing."""
+    client = FakeClient(hangs=True)
+    one = guarded(client)
+    for _ in range(2):
+        end = client.time + BUDGET
+        call = asyncio.create_task(way(one, client, SILENT))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        client.time = end - (BUDGET / 4 if early else 0.01)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+    client.hangs = False
+    await way(one, client, SILENT)
+    assert client.asked.count(SILENT) == (3 if early else 2)
+    await one.close()
+
+
+@pytest.mark.parametrize(("answered_at", "asked"), [(0.1, 1), (0.9, 0)])
+async def test_closed_at_its_end_counts_who_was_waited_for(answered_at: float, asked: int) -> None:
+    """A caller busy with one answer has not waited for the others; one that got it late has."""
+    client = FakeClient(hangs=True, takes=answered_at * BUDGET)
+    one = guarded(client)
+    for _ in range(3):
+        end = client.time + BUDGET
+        answers = one.retrieve([(GOOD, "12125551234"), (SILENT, "12125551234")], end)
+        async with aclosing(answers):
+            assert (await anext(answers)).reason is None
+            client.time = end
+    client.hangs = False
+    client.asked.clear()
+    await retrieve(one, client, SILENT)
+    assert len(client.asked) == asked
+    await one.close()
+
+
+async def test_one_call_counts_once() -> None:
+    """A call that asks one CPS for several numbers is one call."""
+    client = FakeClient()
+    one = guarded(client)
+    await retrieve(one, client, SILENT, SILENT, SILENT)
+    client.asked.clear()
+    await retrieve(one, client, SILENT)
+    assert client.asked == [SILENT]
     await one.close()
