@@ -24,6 +24,7 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z")]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]{1,255}\Z")]
+HostName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")]
 Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
 
 
@@ -81,7 +82,7 @@ class VerificationSection(_Strict, frozen=True):
     spc: Literal["accept", "refuse"] = "accept"
     spc_table: Mapping[Digits, tuple[str, ...]] = {}
     passed_attest: tuple[Literal["A", "B", "C"], ...] = ("A",)
-    x5u_hosts: Literal["any"] | tuple[str, ...] = ()
+    x5u_hosts: Literal["any"] | tuple[HostName, ...] = ()
     x5u_allow: tuple[str, ...] = ()
     x5u_tls_ca: str | None = None
     revocation: Literal["off", "soft", "hard"] = "soft"

@@ -125,6 +125,7 @@ def revocation(
     section = loaded.values.verification
     crls = [one if is_url(one) else loaded.pattern(one) for one in section.crls]
     signers = [loaded.pattern(one) for one in section.crl_signers]
+    key = "verification.crls and crl_signers" if signers else "verification.crls"
     try:
         return watching(
             anchors=trusted.current,
@@ -135,7 +136,7 @@ def revocation(
             tls_ca=None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca),
         )
     except (ConfigurationError, UsageError, UrlRefused) as error:
-        raise loaded.wrong("verification.crls", error.message, error.hint) from error
+        raise loaded.wrong(key, error.message, error.hint) from error
 
 
 def spc_policy(loaded: Loaded) -> SpcPolicy:

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 BUSY_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 10.0
+COMPLAINT_SECONDS: Final = 60.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (
@@ -57,6 +58,7 @@ class UsedDatabase:
         """
         self._path = path
         self._next_sweep = 0.0
+        self._next_complaint = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="used")
         try:
             self._database = self._thread.submit(self._open).result()
@@ -125,9 +127,16 @@ class UsedDatabase:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await loop.run_in_executor(self._thread, change)
         except TimeoutError as error:
-            raise Unavailable(f"{self._path} did not answer in {ANSWER_SECONDS} s") from error
+            raise self._unavailable(f"no answer in {ANSWER_SECONDS} s") from error
         except (sqlite3.Error, msgspec.MsgspecError, RuntimeError) as error:
-            raise Unavailable(f"{self._path}: {error}") from error
+            raise self._unavailable(str(error)) from error
+
+    def _unavailable(self, why: str) -> Unavailable:
+        """Say it, but not with each call: while it lasts, none passes."""
+        if time.monotonic() >= self._next_complaint:
+            self._next_complaint = time.monotonic() + COMPLAINT_SECONDS
+            log.error("%s: %s: no call can pass", self._path, why)
+        return Unavailable(f"{self._path}: {why}")
 
     # everything below runs in the thread
 

@@ -125,3 +125,16 @@ async def test_a_damaged_entry_is_not_taken_for_a_fresh_one(tmp_path: Path) -> N
     with pytest.raises(Unavailable):
         await one.reserve("k", claim(2), UNTIL, 0)
     one.close()
+
+
+async def test_silence_is_said_but_not_with_each_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An administrator learns that no call can pass, once a minute."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    one._database.execute("DROP TABLE used")
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await one.reserve("k", claim(1), UNTIL, 0)
+    one.close()
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == ["no call can pass"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberSet
 
 _DAY = 86_400.0
+_LEAST_FREE_OCTETS = 8 << 20
 _CREDENTIAL_CODES = (
     ("not that of the certificate", "key-mismatch"),
     ("is open to everyone", "key-readable-by-all"),
@@ -50,10 +54,12 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         ("x5u", _x5u),
         ("call-log", _call_log),
     )
+    broken = set()
     for name, make in parts:
         try:
             make(loaded)
         except (ConfigurationError, UsageError) as wrong:
+            broken.add(name)
             yield error(f"{name}-wrong", wrong.message, str(loaded.path), wrong.hint)
     trust = loaded.values.verification.trust
     if not trust:
@@ -65,9 +71,17 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         )
         return
     try:
-        configured.anchors(loaded, "verification.trust", trust)
+        anchors = configured.anchors(loaded, "verification.trust", trust)
     except ConfigurationError as wrong:
         yield error("anchors-wrong", wrong.message, str(loaded.path), wrong.hint)
+        return
+    if "x5u" in broken:
+        # the lists are fetched by the same settings
+        return
+    try:
+        configured.revocation(loaded, anchors)
+    except ConfigurationError as wrong:
+        yield error("revocation-wrong", wrong.message, str(loaded.path), wrong.hint)
 
 
 def _outgoing(loaded: Loaded) -> None:
@@ -210,6 +224,29 @@ def _published(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[
         yield error("publish-wrong", wrong.message, str(loaded.path), wrong.hint)
 
 
+def _memory(state: Path, where: str) -> Iterator[Finding]:
+    """The memory of used PASSporTs: without it, or without room for it, no call passes."""
+    path = state / "used.sqlite"
+    if not path.exists():
+        return
+    try:
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        with contextlib.closing(database):
+            database.execute("SELECT count(*) FROM used").fetchone()
+        free = shutil.disk_usage(state).free
+    except (sqlite3.Error, OSError) as wrong:
+        hint = "stop the service, move the file away, start it again"
+        yield error("used-wrong", f"{path}: {wrong}: no call can pass", where, hint)
+        return
+    if free < _LEAST_FREE_OCTETS:
+        yield error(
+            "disk-full",
+            f"{free // 1024} KiB are free at {state}: soon no call can pass",
+            where,
+            "make room",
+        )
+
+
 def _state(loaded: Loaded) -> Iterator[Finding]:
     """The state folder, which is the service's to make: root would make it root's."""
     where = f"{loaded.path}: state_dir"
@@ -225,6 +262,7 @@ def _state(loaded: Loaded) -> Iterator[Finding]:
     except (PbxStirError, OSError, ValueError) as wrong:
         yield error("state-dir", str(wrong), where)
         return
+    yield from _memory(state, where)
     if not keys and loaded.values.publish.numbers:
         yield note(
             "no-encryption-key",

@@ -52,9 +52,16 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def _nowhere() -> io.TextIOWrapper:
+    return io.TextIOWrapper(open(os.devnull, "wb"), write_through=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # closed by whoever started us: what is said goes nowhere, and breaks nothing
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a locale that lacks a character must not turn a verdict into a traceback
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import signal
 from pathlib import Path
 
 DEFAULT_CONFIG = "/etc/pbx-stir/pbx-stir.toml"
@@ -20,6 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; SIGTERM finishes the calls in hand. Raises ConfigurationError."""
+    # until it can be obeyed: it means to read again what is just being read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from pbx_stir import config, daemon
 
     loaded = config.load(Path(args.config))
