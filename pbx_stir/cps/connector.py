@@ -22,7 +22,8 @@ class BoundedConnector(aiohttp.TCPConnector):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._factory = functools.partial(_Connection, loop=self._loop)
+        factory: Any = functools.partial(_Connection, loop=self._loop)
+        self._factory = factory
 
 
 class _Connection(ResponseHandler):

@@ -1,4 +1,4 @@
-"""Rate limits of a CPS: token buckets, one for everybody and one a peer, in bounded memory.
+"""Limits of a CPS: token buckets and places for connections, for everybody and for each peer.
 
 Takes moments (float seconds of any clock that does not run backwards) and opaque peer names; says
 how long a request would have to wait. It reads no clock, and keeps of a peer only its bucket, until
@@ -80,6 +80,49 @@ class PeerBuckets:
             if not bucket.is_full(now):
                 return
             del self._buckets[peer]
+
+
+class Places:
+    """Places for ``total`` connections, ``of_a_peer`` at most for one peer.
+
+    Loopback ("") is whatever stands before this service or looks after it: it may hold all but a
+    sixteenth, so that it cannot shut out everybody else either.
+    """
+
+    __slots__ = ("_held", "_of_a_peer", "_of_loopback", "_taken", "_total")
+
+    def __init__(self, total: int, of_a_peer: int) -> None:
+        """``total`` and ``of_a_peer`` are positive."""
+        if total < 1 or of_a_peer < 1:
+            raise ValueError("there must be room for one connection, and for one of a peer")
+        self._total = total
+        self._of_a_peer = of_a_peer
+        self._of_loopback = total - total // 16
+        self._taken = 0
+        self._held: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Count the connections that have a place."""
+        return self._taken
+
+    def take(self, peer: str) -> bool:
+        """Take a place for this peer; False where it has enough, or nothing is free."""
+        held = self._held.get(peer, 0)
+        most = self._of_a_peer if peer else self._of_loopback
+        if self._taken >= self._total or held >= most:
+            return False
+        self._taken += 1
+        self._held[peer] = held + 1
+        return True
+
+    def give_back(self, peer: str) -> None:
+        """Give back one place that this peer took."""
+        self._taken -= 1
+        left = self._held[peer] - 1
+        if left:
+            self._held[peer] = left
+        else:
+            del self._held[peer]
 
 
 def peer_name(address: str) -> str:

@@ -1,8 +1,9 @@
 """Sockets of a CPS: TLS, bounds on connections, graceful end.
 
 Takes ``CpsSettings``; gives a URL while it listens. It knows nothing of what is asked and answered.
-Slow peers are bounded on every side: the handshake, the headers (within the keep-alive time), the
-body and the answer (``server``), and in the kernel what a dead peer does not acknowledge.
+Slow peers are bounded on every side: the handshake, the head of a request, the pause between two,
+the body and the answer (``server``), the end of TLS, and in the kernel what a dead peer does not
+acknowledge.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from pbx_stir.cps.limits import Places, peer_name
 from pbx_stir.cps.origin import is_loopback
 from pbx_stir.cps.server import (
     DRAINED,
@@ -30,7 +32,10 @@ from pbx_stir.cps.store import MemoryStore
 from pbx_stir.errors import ConfigurationError
 
 KEEP_ALIVE_SECONDS = 75.0
+HEAD_SECONDS = 10.0
 HANDSHAKE_SECONDS = 5.0
+# For the peer's close_notify: Python would wait half a minute for it.
+SHUTDOWN_SECONDS = 2.0
 DRAIN_SECONDS = 5.0
 LINGER_SECONDS = 2.0
 MAX_LINE_OCTETS = 2048
@@ -85,6 +90,7 @@ async def listening(
     try:
         # A settings object may come from anywhere: the store's own limits are checked here.
         held = store if store is not None else settings.new_store()
+        places = Places(settings.max_connections, settings.max_connections_of_a_peer)
     except ValueError as error:
         raise ConfigurationError(f"cps: {error}") from error
     listener = _bind(settings)
@@ -93,7 +99,7 @@ async def listening(
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
         await runner.setup()
         try:
-            server = await _accept(runner, listener, context, settings.max_connections)
+            server = await _accept(runner, listener, context, places)
             try:
                 yield _url(listener, tls=context is not None)
             finally:
@@ -107,22 +113,62 @@ async def listening(
 
 
 class _Connection(web.RequestHandler):
-    """A connection among so many at most; its unreadable requests end in a problem, unlogged."""
+    """A connection that has a place; its unreadable requests end in a problem, unlogged."""
 
-    __slots__ = ("_max_connections", "_others")
+    __slots__ = ("_head_due", "_peer", "_places")
 
-    def __init__(self, manager: web.Server, max_connections: int, **settings: Any) -> None:
+    def __init__(self, manager: web.Server, places: Places, **settings: Any) -> None:
         super().__init__(manager, **settings)
-        self._max_connections = max_connections
-        self._others = manager
+        self._places = places
+        self._peer: str | None = None
+        self._head_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or hang up where it is one too many."""
-        if len(self._others.connections) >= self._max_connections:
+        address = transport.get_extra_info("peername")
+        peer = peer_name(str(address[0])) if isinstance(address, tuple) else ""
+        if not self._places.take(peer):
             # Not by isinstance: uvloop's transports are of no asyncio class.
             cast(asyncio.WriteTransport, transport).abort()
             return
+        self._peer = peer
         super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the place back."""
+        super().connection_lost(exc)
+        self._head_came()
+        if self._peer is not None:
+            self._places.give_back(self._peer)
+            self._peer = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; a head that has begun must be whole in time."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._head_came()
+        elif self._head_due is None and self._is_idle():
+            self._expect_head()
+
+    def _is_idle(self) -> bool:
+        """Say whether no request is under way."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _expect_head(self) -> None:
+        self._head_due = self._loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _head_came(self) -> None:
+        if self._head_due is not None:
+            self._head_due.cancel()
+            self._head_due = None
+
+    def _give_up(self) -> None:
+        """Hang up on who has not sent a whole head."""
+        self._head_due = None
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,
@@ -149,9 +195,9 @@ async def _accept(
     runner: web.AppRunner,
     listener: socket.socket,
     context: ssl.SSLContext | None,
-    max_connections: int,
+    places: Places,
 ) -> asyncio.Server:
-    """Accept connections, at most so many at a time."""
+    """Accept connections, as long as they find a place."""
     manager = runner.server
     if manager is None:
         raise RuntimeError("the runner is not set up")
@@ -160,7 +206,7 @@ async def _accept(
     def connection() -> asyncio.Protocol:
         return _Connection(
             manager,
-            max_connections,
+            places,
             loop=loop,
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             # Nothing is enabled on it: no access log.
@@ -179,6 +225,7 @@ async def _accept(
         ssl=context,
         backlog=_BACKLOG,
         ssl_handshake_timeout=None if context is None else HANDSHAKE_SECONDS,
+        ssl_shutdown_timeout=None if context is None else SHUTDOWN_SECONDS,
     )
 
 

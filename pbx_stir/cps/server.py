@@ -59,8 +59,8 @@ class CpsSettings:
     """How a CPS runs. Rates are requests a second, bursts are one second's worth.
 
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
-    kept, None keeps none. ``certificate`` and ``key`` are PEM files. Peers on loopback have no rate
-    of their own. Checked where it is used: ``listening``.
+    kept, None keeps none. ``certificate`` and ``key`` are PEM files. Peers on loopback have no
+    rate and no limit of connections of their own. Checked where it is used: ``listening``.
     """
 
     host: str = "127.0.0.1"
@@ -77,6 +77,7 @@ class CpsSettings:
     record_rate: float = 100.0
     peer_rate: float = 1_000.0
     max_connections: int = 4_096
+    max_connections_of_a_peer: int = 256
     anchors: Anchors | None = None
     spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
+from pbx_stir.cps.limits import PeerBuckets, Places, TokenBucket, peer_name
 
 
 def test_a_burst_passes_then_the_rate() -> None:
@@ -87,3 +87,30 @@ def test_a_sweep_keeps_who_is_still_limited() -> None:
 def test_a_peer_is_a_network_and_loopback_is_none(address: str, name: str) -> None:
     """An IPv6 peer is its /64; loopback has no name, and so no limit."""
     assert peer_name(address) == name
+
+
+def test_a_peer_has_its_places_and_no_more() -> None:
+    """One peer takes its share, others still find places until none is left."""
+    places = Places(5, 2)
+    assert [places.take("a") for _ in range(3)] == [True, True, False]
+    assert [places.take("b") for _ in range(3)] == [True, True, False]
+    assert places.take("c")
+    assert not places.take("d")
+    assert len(places) == 5
+    places.give_back("a")
+    assert places.take("d")
+
+
+def test_loopback_has_nearly_all_places() -> None:
+    """A proxy on loopback is many peers, and still leaves room for others."""
+    places = Places(32, 1)
+    assert sum(places.take("") for _ in range(40)) == 30
+    assert places.take("a")
+    assert not places.take("a")
+
+
+@pytest.mark.parametrize(("total", "of_a_peer"), [(0, 1), (1, 0)])
+def test_no_places_at_all_are_a_mistake(total: int, of_a_peer: int) -> None:
+    """A service that takes nobody is not meant."""
+    with pytest.raises(ValueError, match="room"):
+        Places(total, of_a_peer)

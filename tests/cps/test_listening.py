@@ -129,6 +129,99 @@ async def _one_too_many(run: Run) -> None:
         assert (await _until_answered(cps.port)).startswith(b"HTTP/1.1 200 ")
 
 
+async def test_one_peer_does_not_have_them_all(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """Who has its connections gets no other, and a second peer is served meanwhile."""
+    monkeypatch.setattr(listening_module, "peer_name", str)
+    async with run(max_connections_of_a_peer=2) as cps:
+        held = [await asyncio.open_connection("127.0.0.1", cps.port) for _ in range(2)]
+        for _, writer in held:
+            writer.write(b"GET /health HTTP/1.1\r\nX")
+        reader, writer = await asyncio.open_connection("127.0.0.1", cps.port)
+        assert await asyncio.wait_for(_all_of(reader), 5) == b""
+        writer.close()
+        other = ("127.0.0.2", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", cps.port, local_addr=other)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await asyncio.wait_for(_all_of(reader), 5)).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+        for _, writer in held:
+            writer.close()
+        assert (await _until_answered(cps.port)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("octets", [b"", b"GET /health HTTP/1.1\r\nX-A"])
+async def test_a_head_must_come_in_time(
+    monkeypatch: pytest.MonkeyPatch, tls_files: TlsFiles, octets: bytes, tls: bool
+) -> None:
+    """A connection without a whole head is ended, long before an idle one would be."""
+    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 0.05)
+    async with listening(secured(tls_files) if tls else PLAIN) as url:
+        port, context = int(url.rpartition(":")[2]), tls_files.trusting if tls else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(octets)
+        assert await asyncio.wait_for(_all_of(reader), 5) == b""
+        writer.close()
+
+
+async def test_a_later_head_must_come_in_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kept connection may be idle for longer than a head may take, and then begin one once."""
+    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 0.05)
+    ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with listening(PLAIN) as url:
+        port = int(url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(ask)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ")
+            await reader.readexactly(int(head.partition(b"Content-Length: ")[2].split()[0]))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.15)
+        writer.write(ask[:10])
+        assert await asyncio.wait_for(_all_of(reader), 5) == b""
+        writer.close()
+
+
+async def test_a_peer_that_does_not_end_tls_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, tls_files: TlsFiles
+) -> None:
+    """A connection that the service ends gives its place back without the peer's close_notify."""
+    monkeypatch.setattr(listening_module, "SHUTDOWN_SECONDS", 0.05)
+    settings = replace(secured(tls_files), max_connections=1)
+    async with listening(settings) as url:
+        port = int(url.rpartition(":")[2])
+        loop = asyncio.get_running_loop()
+        deaf = socket.create_connection(("127.0.0.1", port))
+        mute = tls_files.trusting.wrap_bio(
+            incoming := ssl.MemoryBIO(), outgoing := ssl.MemoryBIO(), server_hostname="127.0.0.1"
+        )
+        deaf.setblocking(False)
+        while True:
+            try:
+                mute.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(deaf, outgoing.read())
+                incoming.write(await loop.sock_recv(deaf, 65536))
+        mute.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await loop.sock_sendall(deaf, outgoing.read())
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    reader, writer = await asyncio.open_connection(
+                        "127.0.0.1", port, ssl=tls_files.trusting
+                    )
+                except (ConnectionError, ssl.SSLError):
+                    continue
+                writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                if await _all_of(reader):
+                    break
+                writer.close()
+        writer.close()
+        deaf.close()
+
+
 async def _until_answered(port: int) -> bytes:
     """Ask over new connections until there is room for one."""
     async with asyncio.timeout(10):
