@@ -23,6 +23,7 @@ USER: Final = "pbx-stir"
 ANSWER_SECONDS: Final = 5.0
 # the fields of STIR_ANSWER, after its nonce
 _FIELDS: Final = ("status", "verstat", "reason")
+_NOT_RAISED: Final = ("action", "userevent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,14 @@ class _Session(asyncio.Protocol):
             action = {name.lower(): value for name, _, value in lines if name}
             if action:
                 self.transport.write(_message(self._answered(action, at)))
+                if action.get("action", "").lower() == "userevent":
+                    self._echo(action)
+
+    def _echo(self, action: dict[str, str]) -> None:
+        """What a UserEvent raises comes back, by which a listener knows that it hears."""
+        kept = [(name, value) for name, value in action.items() if name not in _NOT_RAISED]
+        event = [("Event", "UserEvent"), ("Privilege", "user,all")]
+        self.transport.write(_message([*event, ("UserEvent", action.get("userevent", "")), *kept]))
 
     def _answered(self, action: dict[str, str], at: float) -> list[tuple[str, str]]:
         manager = self._manager

@@ -13,9 +13,11 @@ from pbx_stir.config import AsteriskSection, Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
+from pbx_stir.pbx.hearing import Deaf, Hearing, MayNotSpeak
 from pbx_stir.stir.record import check_record, parse_record
 
 SECONDS = 5.0
+ECHO_SECONDS = 2.5
 _CLOCK_WARNING_SECONDS = 5.0
 _CLOCK_ERROR_SECONDS = 30.0
 _CONTEXTS = ("pbx-stir-outbound", "pbx-stir-inbound")
@@ -58,8 +60,9 @@ async def _pbx(
             where,
             "tls = true here, tlsenable = yes in manager.conf",
         )
+    hearing = Hearing()
     try:
-        connection = await AmiConnection.open(settings, lambda event: None, SECONDS)
+        connection = await AmiConnection.open(settings, hearing.take, SECONDS)
     except LoginRefused as wrong:
         yield error("ami-login-refused", wrong.message, where, wrong.hint)
         return
@@ -68,6 +71,13 @@ async def _pbx(
         yield error("ami-unreachable", wrong.message, where, hint)
         return
     try:
+        try:
+            await hearing.prove(connection, min(SECONDS, ECHO_SECONDS))
+        except MayNotSpeak as wrong:
+            yield error("ami-rights", wrong.message, where, wrong.hint)
+            return
+        except Deaf as wrong:
+            yield error("ami-deaf", wrong.message, where, wrong.hint)
         async for found in _dialplan(loaded, connection, where):
             yield found
     except PbxStirError as wrong:

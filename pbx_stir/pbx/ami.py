@@ -112,7 +112,7 @@ class _Wire(AMIProtocol):  # type: ignore[misc]
 class AmiConnection:
     """A connection that is logged in. Made by ``open``; ``lost`` is done when it is over."""
 
-    def __init__(self, settings: AsteriskSettings, on_event: Callable[[Message], None]) -> None:
+    def __init__(self, settings: AsteriskSettings, on_event: Callable[[Message], object]) -> None:
         loop = asyncio.get_running_loop()
         self.log = logging.getLogger(f"pbx_stir.pbx.{settings.name}")
         self.lost: asyncio.Future[str] = loop.create_future()
@@ -129,7 +129,7 @@ class AmiConnection:
     async def open(
         cls,
         settings: AsteriskSettings,
-        on_event: Callable[[Message], None],
+        on_event: Callable[[Message], object],
         timeout_seconds: float = 5.0,
     ) -> AmiConnection:
         """Connect, wait for the greeting, log in.

@@ -17,7 +17,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from panoramisk.message import Message
@@ -25,10 +25,14 @@ from panoramisk.message import Message
 from pbx_stir.errors import MalformedAnnouncement, PbxStirError, PbxUnavailable
 from pbx_stir.pbx import hook
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
+from pbx_stir.pbx.hearing import Deaf, Hearing
+from pbx_stir.pbx.pbx_time import PbxTime
 from pbx_stir.services.call import Call, Direction, Mode, Reason, Status, Verstat
 
 # How long past its moment an answer may still wait for the PBX's word.
 GRACE_SECONDS = 0.25
+# The budget of a call whose hold was over before its announcement was read; no dialplan gives it.
+OVER_MS = 1
 
 _PBX_TIME = re.compile(r"[0-9]{9,11}(\.[0-9]{1,6})?")
 _CDR_COLUMNS = {
@@ -45,7 +49,8 @@ class Timing:
     """Seconds: between heartbeats, until a PBX that does not answer counts as gone, of retries.
 
     The dialplan takes a heartbeat for dead after five seconds. After the last one announcements
-    may still come for a moment: ``linger``.
+    may still come for a moment: ``linger``. A login proves that it hears the dialplan before its
+    first heartbeat, in ``echo`` seconds, and again each ``proof``.
     """
 
     heartbeat: float = 1.0
@@ -53,6 +58,8 @@ class Timing:
     first_retry: float = 0.5
     last_retry: float = 30.0
     linger: float = 0.05
+    echo: float = 2.5
+    proof: float = 10.0
 
 
 class Receiver(Protocol):
@@ -92,6 +99,8 @@ class AsteriskPbx:
         self._jitter = jitter
         self._log = logging.getLogger(f"pbx_stir.pbx.{settings.name}")
         self._connection: AmiConnection | None = None
+        self._hearing = Hearing()
+        self._time = PbxTime()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beating = True
         self._stopped = asyncio.Event()
@@ -134,11 +143,13 @@ class AsteriskPbx:
     ) -> bool:
         """Write the answer and release the call; ``give_up_at`` is a moment of ``time.monotonic``.
 
-        True: the PBX took it. False: the call is gone.
+        True: the PBX took it. False: the call is gone, or its hold was over when we read of it.
 
         Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for
         a variable that an answer has no place for.
         """
+        if call.budget_ms <= OVER_MS:
+            return False
         connection = self._connection
         if connection is None:
             raise PbxUnavailable(f"{self.name} is not connected")
@@ -202,8 +213,8 @@ class AsteriskPbx:
     # The connection.
 
     async def _open(self) -> AmiConnection | None:
-        """A connection that is logged in; None if ``stop`` came first."""
-        opening = asyncio.create_task(AmiConnection.open(self._settings, self._on_event))
+        """A connection that is logged in and hears; None if ``stop`` came first."""
+        opening = asyncio.create_task(self._log_in())
         await self._unless_stopped(opening)
         if not opening.done():
             opening.cancel()
@@ -211,6 +222,19 @@ class AsteriskPbx:
                 await (await opening).close()
             return None
         return opening.result()
+
+    async def _log_in(self) -> AmiConnection:
+        connection = await AmiConnection.open(self._settings, self._on_event)
+        self._time = PbxTime()
+        # A call that was announced to the heartbeat of before the loss can be answered already.
+        self._connection = connection
+        try:
+            await self._hearing.prove(connection, self._timing.echo)
+        except BaseException:
+            self._connection = None
+            connection.abort("not heard")
+            raise
+        return connection
 
     async def _unless_stopped(self, what: asyncio.Future[Any]) -> None:
         """Return when it is done, or ``stop`` has come."""
@@ -221,7 +245,6 @@ class AsteriskPbx:
             stopped.cancel()
 
     async def _serve(self, connection: AmiConnection) -> None:
-        self._connection = connection
         self._log.info("logged in at %s:%d", self._settings.host, self._settings.port)
         beat = asyncio.create_task(self._beat(connection))
         try:
@@ -238,19 +261,27 @@ class AsteriskPbx:
 
     async def _beat(self, connection: AmiConnection) -> None:
         """Each second: is the PBX there, and what is its time? Then write that we are here."""
+        proven_at = self._monotonic()
         try:
             while self._beating:
                 began = self._monotonic()
+                if began - proven_at >= self._timing.proof:
+                    await self._hearing.prove(connection, self._timing.echo)
+                    proven_at = began = self._monotonic()
                 pong = await connection.request("Ping", timeout_seconds=self._timing.silence)
                 if not _PBX_TIME.fullmatch(str(pong.timestamp)):
                     connection.abort("a ping's answer without time")
                     return
+                self._time.heard(str(pong.timestamp), began, self._monotonic())
                 if self._beating:
                     await self._tell(connection, f"{self.listener}:{pong.timestamp}")
                     self.connected.set()
                 spent = self._monotonic() - began
                 await asyncio.sleep(max(0.0, self._timing.heartbeat - spent))
         except PbxStirError as error:
+            if isinstance(error, Deaf):
+                with contextlib.suppress(PbxStirError):
+                    await self._silence(connection)
             connection.abort(str(error))
 
     async def _tell(self, connection: AmiConnection, value: str) -> None:
@@ -282,13 +313,15 @@ class AsteriskPbx:
     def _log_failure(self, error: PbxUnavailable, failures: int) -> None:
         """The first failure, then the 2nd, 4th, 8th …: said, but not over and over."""
         if failures & (failures - 1) == 0:
-            level = logging.ERROR if isinstance(error, LoginRefused) else logging.WARNING
+            level = logging.ERROR if isinstance(error, (LoginRefused, Deaf)) else logging.WARNING
             again = "" if failures == 1 else f" (attempt {failures})"
             self._log.log(level, "%s%s", error, again)
 
     # Events.
 
     def _on_event(self, message: Message) -> None:
+        if self._hearing.take(message):
+            return
         name = message.userevent if message.event == "UserEvent" else ""
         if name == hook.ENDED_EVENT:
             self._on_ended(message)
@@ -310,6 +343,8 @@ class AsteriskPbx:
             self._log.error("announcement refused: %s", error)
             self._refuse(message, Reason.INTERNAL_ERROR)
             return
+        age_ms = self._time.age_ms(call.nonce, self._monotonic())
+        call = replace(call, budget_ms=max(OVER_MS, call.budget_ms - age_ms))
         if len(self._tasks) >= self._max_waiting:
             self._log.error("more than %d calls wait", self._max_waiting)
             if call.mode is Mode.ON:

@@ -8,6 +8,7 @@ every field is bounded and matched whole; free text comes percent-encoded (RFC 3
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
     """The call that waits at ``pbx``.
 
     ``fields`` are the event's headers. One that is missing counts as empty; one that comes twice is
-    a list and malformed. Numbers are as the PBX has them, not canonical.
+    a list and malformed. Numbers are as the PBX has them, not canonical. An Identity header that is
+    malformed counts as none.
 
     Raises MalformedAnnouncement.
     """
@@ -211,6 +213,9 @@ def _originator(fields: Fields) -> tuple[str, ...]:
 
 
 def _identities(fields: Fields) -> tuple[str, ...]:
-    numbers = range(1, MAX_IDENTITIES + 1)
-    found = (_decoded(fields, f"Identity{n}", MAX_IDENTITY_OCTETS) for n in numbers)
+    """The Identity headers that can be read: for one that cannot, the call has not come with it."""
+    found = []
+    for number in range(1, MAX_IDENTITIES + 1):
+        with contextlib.suppress(MalformedAnnouncement):
+            found.append(_decoded(fields, f"Identity{number}", MAX_IDENTITY_OCTETS))
     return tuple(value for value in found if value)

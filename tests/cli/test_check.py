@@ -298,6 +298,17 @@ async def test_a_user_without_rights(
     assert await online.online() == ["ami-rights", "record-missing"]
 
 
+async def test_a_user_that_does_not_hear(
+    online: Setup, pbx: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dialplan's events do not come through, or the user may raise none."""
+    monkeypatch.setattr(connections, "ECHO_SECONDS", 0.2)
+    pbx.deaf = True
+    assert await online.online() == ["ami-deaf", "record-missing"]
+    pbx.denied = {"UserEvent"}
+    assert await online.online() == ["ami-rights", "record-missing"]
+
+
 async def test_a_pbx_that_goes_silent(
     online: Setup, pbx: FakeAsterisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

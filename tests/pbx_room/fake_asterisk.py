@@ -19,6 +19,9 @@ class FakeAsterisk:
         self.bytewise = bytewise
         self.greeting = greeting
         self.silent: set[str] = set()
+        self.denied: set[str] = set()
+        # whether what a UserEvent raises is heard
+        self.deaf = False
         self.channels = {"pbx-1.1"}
         self.variables: dict[str, str] = {}
         self.writes: list[tuple[str, str, str]] = []
@@ -104,6 +107,8 @@ class FakeAsterisk:
         name = action["Action"]
         if name == "Login" and action["Secret"] != SECRET:
             answer = "Response: Error\r\nMessage: Authentication failed"
+        elif name in self.denied:
+            answer = "Response: Error\r\nMessage: Permission denied"
         elif name == "Ping":
             answer = f"Response: Success\r\nPing: Pong\r\nTimestamp: {NOW}"
         elif name == "Getvar":
@@ -119,3 +124,6 @@ class FakeAsterisk:
             self.writes.append((channel, action["Variable"], action.get("Value", "")))
         said = f"{answer}\r\nActionID: {action['ActionID']}\r\n\r\n"
         self._write(writer, said.encode("latin-1"))
+        if name == "UserEvent" and name not in self.denied and not self.deaf:
+            kept = {k: v for k, v in action.items() if k not in {"Action", "UserEvent"}}
+            self.event(action["UserEvent"], **kept)

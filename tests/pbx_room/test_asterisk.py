@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,7 @@ from pbx_stir.services.call import Call
 from tests.pbx_room.fake_asterisk import NOW, FakeAsterisk
 from tests.pbx_room.test_hook import FIELDS, NONCE
 
-QUICK = Timing(heartbeat=0.01, silence=0.1, first_retry=0.01, last_retry=0.05)
+QUICK = Timing(heartbeat=0.01, silence=0.1, first_retry=0.01, last_retry=0.05, echo=0.2)
 PASSED = [("STIR_VERSTAT", "TN-Validation-Passed"), ("STIR_REASON", "verified")]
 
 
@@ -236,6 +237,78 @@ async def test_refused_heartbeat_ends_the_connection(caplog: pytest.LogCaptureFi
     assert "write = call,user" in caplog.text
 
 
+@pytest.mark.parametrize(("denied", "hint"), [(False, "read = user"), (True, "write = call,user")])
+async def test_listener_that_does_not_hear_writes_no_heartbeat(
+    denied: bool, hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No call waits for it; the log says which right is missing; a mended one is taken up."""
+    async with FakeAsterisk() as pbx:
+        pbx.deaf, pbx.denied = True, {"UserEvent"} if denied else set()
+        adapter = AsteriskPbx(pbx.settings(), Desk(), timing=QUICK)
+        task = asyncio.create_task(adapter.run())
+        await pbx.until(lambda: len(pbx.connections) >= 3)
+        assert pbx.writes == []
+        assert not adapter.connected.is_set()
+        said = [r for r in caplog.records if hint in r.getMessage()]
+        assert {r.levelno for r in said} == {logging.ERROR}
+        pbx.deaf, pbx.denied = False, set()
+        async with asyncio.timeout(5):
+            await adapter.connected.wait()
+        await adapter.stop()
+        await task
+
+
+async def test_listener_that_hears_no_more_takes_its_heartbeat_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The proof is made again and again, and a filter that comes later is noticed."""
+    again = replace(QUICK, proof=0.02)
+    async with FakeAsterisk() as pbx, running(pbx, Desk(), timing=again):
+        pbx.deaf = True
+        await pbx.until(lambda: pbx.variables["STIR_HEARTBEAT"] == "")
+        await pbx.until(lambda: len(pbx.connections) >= 2)
+        assert "does not hear" in caplog.text
+        pbx.deaf = False
+        await pbx.until(lambda: pbx.variables["STIR_HEARTBEAT"] != "")
+
+
+async def test_echo_is_no_call() -> None:
+    """What another listener's proof raises, or a stranger, is left alone."""
+    desk = Desk()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, Echo="f" * 32)
+        announce(pbx, adapter, From="2")
+        async with asyncio.timeout(5):
+            assert (await desk.calls.get()).orig == "2"
+        assert desk.calls.empty()
+
+
+@pytest.mark.parametrize(
+    ("waited_ms", "least", "most"), [(0, 1900, 2000), (500, 1000, 1500), (-9_000, 2000, 2000)]
+)
+async def test_budget_counts_from_the_announcement(waited_ms: int, least: int, most: int) -> None:
+    """What a call has waited before it was read of is taken off; an impossible time is not."""
+    desk = Desk()
+    now_ms = int(float(NOW) * 1000)
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, Nonce=f"{(now_ms - waited_ms) * 1000:016}")
+        async with asyncio.timeout(5):
+            assert least <= (await desk.calls.get()).budget_ms <= most
+
+
+async def test_call_whose_hold_is_over_is_not_released() -> None:
+    """The dialplan has let it go and has said so: a verdict now would contradict it."""
+    desk = Desk()
+    desk.release.set()
+    async with FakeAsterisk() as pbx, running(pbx, desk) as adapter:
+        announce(pbx, adapter, Nonce=f"{int((float(NOW) - 70) * 1e6):016}")
+        async with asyncio.timeout(5):
+            over = await desk.calls.get()
+        assert over.budget_ms == 1
+        assert not await adapter.answer(over, PASSED, time.monotonic() + 1)
+        assert answers(pbx) == []
+
+
 async def test_refused_login_is_said_but_not_over_and_over(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -325,7 +398,9 @@ async def test_contesting_never_raises() -> None:
     async with FakeAsterisk() as pbx:
         async with running(pbx, Desk()) as adapter:
             await adapter.contest("gone-1.1", [("STIR_REASON", "contested")])
-            assert all(action["Action"] != "UserEvent" for action in pbx.connections[0])
+            assert all(
+                action.get("UserEvent") != "PbxStirContested" for action in pbx.connections[0]
+            )
         await adapter.contest("pbx-1.1", [("STIR_REASON", "contested")])
 
 

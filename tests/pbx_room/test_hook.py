@@ -92,8 +92,6 @@ def test_announcement_becomes_a_call() -> None:
         ("From", "1" * 161),
         ("To", "(1)"),
         ("Pres", "Prohib"),
-        ("Identity1", "a b"),
-        ("Identity2", "a" * 3001),
         ("Nonce", [NONCE, NONCE]),
         ("Uniqueid", ["a", "b"]),
         ("From", ["1", "2"]),
@@ -155,6 +153,12 @@ def test_identity_headers_keep_their_order_and_number() -> None:
     """One to four, empty ones left out, a fifth not read."""
     call = parsed(Identity1="a", Identity2="", Identity3="c", Identity4="d", Identity5="e")
     assert call.identity == ("a", "c", "d")
+
+
+@pytest.mark.parametrize("value", ["a b", "a" * 3001, "%2", ["a", "b"]])
+def test_malformed_identity_header_is_none(value: object) -> None:
+    """A header that cannot be read costs the call nothing but itself."""
+    assert parsed(Identity1=value, Identity2="b").identity == ("b",)
 
 
 def test_waiting_call_can_be_released_even_if_malformed() -> None:
