@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -44,6 +46,17 @@ def test_what_the_service_would_not_start_with_is_found(setup: Setup, line: str)
     """Revocation lists that are not there, or no URL that is fetched."""
     setup.change("[verification]", f"[verification]\n{line}")
     assert "revocation-wrong" in setup.offline()
+
+
+def test_every_code_is_explained() -> None:
+    """A finding that an administrator looks up is in docs/check.md."""
+    root = Path(__file__).resolve().parents[2]
+    sources = [*(root / "pbx_stir/checks").glob("*.py"), root / "pbx_stir/cli/check.py"]
+    text = "".join(path.read_text() for path in sources)
+    codes = set(re.findall(r'(?:error|warning|note|make)\(\s*"([a-z0-9-]+)"', text))
+    explained = set(re.findall(r"`([a-z0-9-]+)`", (root / "docs/check.md").read_text()))
+    assert len(codes) > 30
+    assert codes <= explained
 
 
 def test_a_url_is_no_host(setup: Setup) -> None:
