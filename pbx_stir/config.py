@@ -141,6 +141,8 @@ class CpsSection(_Strict, frozen=True):
     most_per_number: Annotated[int, Meta(ge=1, le=61)] = 61
     most_mebibytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
     retrievals_per_second: Annotated[int, Meta(ge=1)] = 10_000
+    most_connections: Annotated[int, Meta(ge=16, le=100_000)] = 4096
+    most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
 
 
 class Configuration(_Strict, frozen=True):

@@ -80,6 +80,8 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         max_entries_of_a_number=section.most_per_number,
         max_octets=section.most_mebibytes << 20,
         retrieval_rate=float(section.retrievals_per_second),
+        max_connections=section.most_connections,
+        max_connections_of_a_peer=section.most_connections_of_a_peer,
         anchors=anchors if section.trust else None,
         spc_policy=configured.spc_policy(loaded),
     )
