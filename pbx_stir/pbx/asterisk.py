@@ -33,6 +33,8 @@ from pbx_stir.services.call import Call, Direction, Mode, Reason, Status, Versta
 GRACE_SECONDS = 0.25
 # The budget of a call whose hold was over before its announcement was read; no dialplan gives it.
 OVER_MS = 1
+# An announcement read so late has cost the call a part of its budget.
+LATE_MS = 20
 
 _PBX_TIME = re.compile(r"[0-9]{9,11}(\.[0-9]{1,6})?")
 _CDR_COLUMNS = {
@@ -344,7 +346,8 @@ class AsteriskPbx:
             self._refuse(message, Reason.INTERNAL_ERROR)
             return
         age_ms = self._time.age_ms(call.nonce, self._monotonic())
-        call = replace(call, budget_ms=max(OVER_MS, call.budget_ms - age_ms))
+        if age_ms >= LATE_MS:
+            call = replace(call, budget_ms=max(OVER_MS, call.budget_ms - age_ms))
         if len(self._tasks) >= self._max_waiting:
             self._log.error("more than %d calls wait", self._max_waiting)
             if call.mode is Mode.ON:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ exten => _[0-9*#].,1,Gosub(caller,s,1)
 [in]
 exten => _[0-9+*#].,1,Gosub(caller,s,1)
  same => n,Gosub(pbx-stir-inbound,s,1(${TRUNK},${EXTEN}))
- same => n,Gosub(pbx-stir-name,s,1)
+ same => n,Gosub(pbx-stir-name,s,1(${GLOBAL(MARK)}))
  same => n,Gosub(seen,s,1)
  same => n,GotoIf($["${ANSWER}"=""]?wait)
  same => n,Answer()
@@ -126,6 +127,11 @@ exten => s,1,Set(SHOWN=)
  same => n,UserEvent(Seen,Tag: ${TAG},${SHOWN},Answer: ${URIENCODE(${STIR_ANSWER})},End: yes)
  same => n,Return()
 """
+
+# As dialplan/README.md has them, to be seen by Asterisk.
+README = (Path(__file__).resolve().parents[2] / "dialplan/README.md").read_text()
+SAMPLES = re.findall(r"(?ms)^```\n(\[from-carrier-1\].*?)^```$", README)
+EXTENSIONS += "".join(SAMPLES)
 
 VERIFIED = (
     ("STIR_STATUS", ""),

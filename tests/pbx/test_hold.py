@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from tests.pbx.scene import Caller, Desk, ListenerProcess, listening
+from pbx_stir.pbx.asterisk import AsteriskPbx, Timing
+from tests.pbx.scene import Caller, Desk, ListenerProcess, eventually, listening, settings
 
 pytestmark = pytest.mark.pbx
 
@@ -167,6 +168,63 @@ async def test_frozen_listener_delays_only_calls_in_flight(caller: Caller) -> No
         assert (await caller.call("in", "16465550100"))["Reason"] == "verified"
     finally:
         process.end()
+
+
+def stand_still(seconds: float) -> None:
+    """Keep this process from reading anything."""
+    time.sleep(seconds)
+
+
+async def test_thawed_listener_knows_whose_hold_is_over(caller: Caller) -> None:
+    """A call that was let go while the listener stood still is read of as over, and not taken."""
+    desk = Desk()
+    # A process frozen reads all at once when it goes on; so does a loop that was kept busy.
+    async with listening(caller.instance, desk):
+        placing = asyncio.create_task(caller.place("in", "16465550100", TRUNK="short"))
+        await asyncio.sleep(0)
+        stand_still(0.6)
+        await placing
+        await desk.wait_calls(1)
+        await eventually(lambda: bool(desk.taken))
+        assert desk.calls[0].budget_ms == 1
+        assert desk.taken == [False]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "hint"),
+    [
+        (("read = user", "read = call"), "read = user"),
+        (("eventfilter = UserEvent: PbxStir", "eventfilter = !UserEvent"), "eventfilter"),
+        (("write = call,user", "write = call"), "write = call,user"),
+    ],
+)
+async def test_user_that_does_not_hear_holds_no_call(
+    caller: Caller, mistake: tuple[str, str], hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its listener is down for every call, says why, and serves once manager.conf is mended."""
+    instance = caller.instance
+    conf = instance.directory / "etc/manager.conf"
+    whole = conf.read_text()
+    assert mistake[0] in whole
+    quick = Timing(first_retry=0.05, last_retry=0.3, echo=0.5)
+    pbx = AsteriskPbx(settings(instance), Desk(), timing=quick)
+    try:
+        conf.write_text(whole.replace(*mistake, 1))
+        await asyncio.to_thread(instance.cli, "manager reload")
+        running = asyncio.create_task(pbx.run())
+        await eventually(lambda: hint in caplog.text)
+        seen = await caller.call("in", "16465550100")
+        assert seen["Reason"] == "listener-down"
+        assert int(seen["Ms"]) < 50
+        assert not pbx.connected.is_set()
+    finally:
+        conf.write_text(whole)
+        await asyncio.to_thread(instance.cli, "manager reload")
+    async with asyncio.timeout(10):
+        await pbx.connected.wait()
+    assert (await caller.call("in", "16465550100"))["Reason"] == "verified"
+    await pbx.stop()
+    await running
 
 
 async def test_stale_heartbeat_is_no_listener(caller: Caller) -> None:
