@@ -23,7 +23,7 @@ exten => _X!,1,Set(CALLERID(num)=${CUT(EXTEN,*,2)})
  same => n,Hangup()
 
 [from-carrier]
-exten => _X!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN}))
+exten => _[0-9+]!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN}))
  same => n,GotoIf($["${EXTEN:-2}"="90"]?forward)
  same => n,GotoIf($["${STIR_VERSTAT}"="TN-Validation-Passed"]?ring)
  same => n,Goto(screening,${EXTEN},1)

@@ -15,25 +15,14 @@ from dataclasses import dataclass
 
 from pbx_stir.errors import MalformedAnnouncement, PbxStirError
 from pbx_stir.services.call import Call, Direction, Mode
+from pbx_stir.services.treatment import NAMES
 
 VERSION = "1"
 ANNOUNCEMENT_EVENT = "PbxStir"
 ENDED_EVENT = "PbxStirEnded"
 
 # What an answer holds, in this order, after its nonce.
-ANSWER_FIELDS = (
-    "STIR_STATUS",
-    "STIR_VERSTAT",
-    "STIR_REASON",
-    "STIR_ATTEST",
-    "STIR_ORIG",
-    "STIR_DEST",
-    "STIR_SIGNER",
-    "STIR_ID",
-    "STIR_NAME",
-    "STIR_CALL_REASON",
-    "STIR_DIVERTED_BY",
-)
+ANSWER_FIELDS = NAMES
 # A line of AMI holds 1,024 octets with its name; a longer answer is written in parts of this size.
 PART_OCTETS = 900
 MAX_PARTS = 8
