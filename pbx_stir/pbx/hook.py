@@ -25,7 +25,6 @@ ENDED_EVENT = "PbxStirEnded"
 ANSWER_FIELDS = NAMES
 # A line of AMI holds 1,024 octets with its name; a longer answer is written in parts of this size.
 PART_OCTETS = 900
-MAX_PARTS = 8
 MAX_VALUE_OCTETS = 512
 MAX_IDENTITIES = 4
 MAX_IDENTITY_OCTETS = 3000
