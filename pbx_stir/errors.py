@@ -11,6 +11,8 @@
     │   ├── MalformedCertificate     a certificate, chain or TNAuthList (RFC 5280, RFC 8226)
     │   ├── MalformedSealed          a sealed PASSporT, once opened
     │   ├── MalformedRecord          a signed record of keys and CPSs
+    │   ├── MalformedAdvertisement   an advertisement of CPSs (RFC 9888)
+    │   ├── MalformedToken           a storage token, its proof, or a list of token keys
     │   ├── MalformedAnnouncement    what a PBX's dialplan announced
     │   └── MalformedAnswer          what a CPS answered
     ├── Refused                      well-formed, but not acceptable
@@ -21,11 +23,15 @@
     │   ├── CertificateRevoked       revoked by its issuer
     │   ├── BrokenDiversion          PASSporTs of a diverted call that do not follow each other
     │   ├── TooLarge                 more than the one sealed size holds
-    │   └── RecordRefused            a record whose signer has no authority, or that is not newer
+    │   ├── RecordRefused            a record whose signer has no authority, or that is not newer
+    │   ├── AdvertisementRefused     an advertisement whose signer has no authority
+    │   ├── RequestRefused           a signed request for another CPS, time, path or body
+    │   └── TokenRefused             a storage token that is spent, or not good here and now
     └── Unavailable                  something outside did not answer in time, or said no
         ├── CpsUnavailable           no answer, a 5xx or a broken one
         ├── CpsRefused               the CPS said no (4xx)
         ├── CertificateUnavailable   the certificate could not be fetched
+        ├── StoreUnavailable         our own store, ledger or database does not answer
         └── PbxUnavailable           the PBX is not connected, or did not answer
 
 "Not sealed to us", "another caller", "stale" and the like are results, not exceptions.
@@ -79,6 +85,14 @@ class MalformedRecord(Malformed):
     """Not a signed record of keys and CPSs."""
 
 
+class MalformedAdvertisement(Malformed):
+    """Not an advertisement of CPSs (RFC 9888 section 4)."""
+
+
+class MalformedToken(Malformed):
+    """Not a storage token, not its proof, or not a list of token keys."""
+
+
 class MalformedAnnouncement(Malformed):
     """What the dialplan announced cannot be read."""
 
@@ -123,6 +137,29 @@ class RecordRefused(Refused):
     """The record's signer has no authority over it, or we hold a newer one."""
 
 
+class AdvertisementRefused(Refused):
+    """The advertisement's signer has no authority over what it advertises."""
+
+
+class RequestRefused(Refused):
+    """A signed request that is not for this CPS, time, path or body, or was used before."""
+
+
+class TokenRefused(Refused):
+    """A storage token or a request for some: not good here and now, or spent.
+
+    ``status`` is the HTTP status that says so: 401, 409 or 429, the last with ``retry_after`` in
+    seconds.
+    """
+
+    def __init__(
+        self, message: str, *, status: int = 401, retry_after: int = 0, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.retry_after = retry_after
+
+
 class Unavailable(PbxStirError):
     """Something outside did not answer in time, or answered that it cannot."""
 
@@ -141,6 +178,10 @@ class CpsRefused(Unavailable):
 
 class CertificateUnavailable(Unavailable):
     """The certificate could not be fetched."""
+
+
+class StoreUnavailable(Unavailable):
+    """What this service keeps its state in is lost, slow or full."""
 
 
 class PbxUnavailable(Unavailable):
