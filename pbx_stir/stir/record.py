@@ -17,8 +17,6 @@ open), RFC 7515 section 4.1.6.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,13 +26,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from pbx_stir.errors import Malformed, MalformedRecord, RecordRefused, UrlRefused
 from pbx_stir.stir import jws, sealing
-from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy, find_path, parse_chain
+from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy, find_path
 from pbx_stir.stir.credential import Credential
-from pbx_stir.stir.profile import is_p256
+from pbx_stir.stir.statement import read_statement, sign_statement
 from pbx_stir.stir.x5u import EgressRule, check_url
 
 TYP: Final = "pbx-stir-record"
@@ -164,11 +161,10 @@ def sign_record(record: Record, credential: Credential) -> str:
         "revoked": record.revoked,
         "serial": record.serial,
     }
-    x5c = [base64.b64encode(der).decode("ascii") for der in credential.chain]
-    token = jws.sign({"typ": TYP, "x5c": x5c}, claims, credential.key)
-    if len(token) > MAX_TOKEN_OCTETS:
-        raise MalformedRecord(f"a record of {len(token)} octets, over {MAX_TOKEN_OCTETS}")
-    return token
+    try:
+        return sign_statement(TYP, claims, credential, max_octets=MAX_TOKEN_OCTETS)
+    except Malformed as error:
+        raise MalformedRecord(error.message) from error
 
 
 def parse_record(token: str) -> SignedRecord:
@@ -177,17 +173,10 @@ def parse_record(token: str) -> SignedRecord:
     Raises ``MalformedRecord``, also for a signature that does not hold.
     """
     try:
-        read = jws.read(token, typ=TYP, max_octets=MAX_TOKEN_OCTETS)
-        chain = parse_chain(_inline_chain(read.header))
+        read = read_statement(token, TYP, max_octets=MAX_TOKEN_OCTETS)
     except Malformed as error:
         raise MalformedRecord(f"a record's {error.message}") from error
-    record = _record(read.claims)
-    key = chain[0].public_key() if is_p256(chain[0]) else None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise MalformedRecord("a record's signer has no P-256 key")
-    if not jws.signature_holds(jws.signing_input(token), read.signature, key):
-        raise MalformedRecord("a record's signature does not hold")
-    return SignedRecord(token, record, chain)
+    return SignedRecord(token, _record(read.claims), read.chain)
 
 
 def check_record(
@@ -244,19 +233,6 @@ def _record(claims: Mapping[str, object]) -> Record:
         exp=read.exp,
         revoked=read.revoked,
     )
-
-
-def _inline_chain(header: Mapping[str, object]) -> tuple[bytes, ...]:
-    """Read x5c: "base64-encoded (Section 4 of [RFC4648] -- not base64url-encoded) DER"."""
-    if set(header) != {"alg", "typ", "x5c"}:
-        raise MalformedRecord("header has other members than alg, typ and x5c")
-    x5c = header["x5c"]
-    if not isinstance(x5c, list) or not all(isinstance(one, str) for one in x5c):
-        raise MalformedRecord("x5c is not an array of strings")
-    try:
-        return tuple(base64.b64decode(one, validate=True) for one in x5c)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedRecord("x5c is not base64") from error
 
 
 def _check_count(name: str, values: Sequence[object], least: int, most: int) -> None:
