@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pbx_stir.config import Loaded
-    from pbx_stir.cps.server import CpsSettings
+    from pbx_stir.cps.settings import CpsSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8480"
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings_from(args: argparse.Namespace) -> CpsSettings:
     """Build settings from arguments alone. Raises ``UsageError``."""
-    from pbx_stir.cps.server import CpsSettings
+    from pbx_stir.cps.settings import CpsSettings
 
     if args.config:
         return _configured(args)
@@ -63,7 +63,7 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
     from pathlib import Path
 
     from pbx_stir import config, configured
-    from pbx_stir.cps.server import CpsSettings
+    from pbx_stir.cps.settings import CpsSettings
 
     loaded = config.load(Path(args.config))
     section = loaded.values.cps

@@ -26,6 +26,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pbx_stir.cps.store import Entry
 from pbx_stir.cps.wire import format_id
@@ -47,11 +48,35 @@ class Drawn:
     seed: bytes
 
 
+class SecretSource(Protocol):
+    """Secrets by epoch, the same for every process that gives dummies of one CPS.
+
+    ``phase_key`` (32 octets) is the one secret that stays: all it tells is when in the cycle a
+    number's dummies are due.
+    """
+
+    @property
+    def phase_key(self) -> bytes:
+        """The secret of the phases. Raises ``StoreUnavailable`` where nothing is prepared yet."""
+        ...
+
+    def of(self, epoch: int) -> bytes | bytearray:
+        """Give an epoch's secret, 32 octets. Raises ``StoreUnavailable`` for one not prepared."""
+        ...
+
+    def erase_before(self, epoch: int) -> None:
+        """Erase the secrets of all epochs before this one."""
+        ...
+
+    async def prepare(self, first: int, last: int) -> None:
+        """Have the secrets of these epochs in memory. Raises ``StoreUnavailable``."""
+        ...
+
+
 class EpochSecrets:
     """One random secret an epoch, drawn when first needed and overwritten when no longer.
 
-    They live in memory only. ``draw`` gives so many random octets. ``phase_key`` is the one secret
-    that stays: all it tells is when in the cycle a number's dummies are due.
+    They live in the memory of one process. ``draw`` gives so many random octets.
     """
 
     def __init__(self, draw: Callable[[int], bytes] = secrets.token_bytes) -> None:
@@ -78,6 +103,9 @@ class EpochSecrets:
         for old in [each for each in self._secrets if each < epoch]:
             self._erase(old)
 
+    async def prepare(self, first: int, last: int) -> None:
+        """Do nothing: a secret is drawn when it is needed."""
+
     def _erase(self, epoch: int) -> None:
         """Overwrite and forget one secret."""
         secret = self._secrets.pop(epoch)
@@ -91,7 +119,7 @@ class Dummies:
         self,
         lifetime_seconds: int,
         *,
-        epoch_secrets: EpochSecrets | None = None,
+        epoch_secrets: SecretSource | None = None,
         epoch_seconds: int = EPOCH_SECONDS,
         cached: int = 4096,
     ) -> None:
@@ -102,7 +130,7 @@ class Dummies:
         self._period_us = self._lifetime_us * 2 // 5
         self._jitter_us = self._period_us // 2
         self._epoch_us = epoch_seconds * _MICROSECONDS
-        self._secrets = epoch_secrets if epoch_secrets is not None else EpochSecrets()
+        self._secrets: SecretSource = EpochSecrets() if epoch_secrets is None else epoch_secrets
         self._cached = cached
         self._ready: OrderedDict[tuple[str, int], Entry] = OrderedDict()
 
@@ -120,6 +148,15 @@ class Dummies:
             (drawn, self._entry(number, drawn)) for drawn in self._slots(number, now)
         ]
         return [entry for drawn, entry in drawn_and_ready if self._is_alive(drawn, now)]
+
+    async def prepare(self, now: float) -> None:
+        """Have at hand the secrets that looks draw from, until the epoch after this one's end.
+
+        Raises ``StoreUnavailable``.
+        """
+        first = (int(now * _MICROSECONDS) - _SLOTS_DRAWN * self._period_us) // self._epoch_us
+        last = int(now * _MICROSECONDS) // self._epoch_us
+        await self._secrets.prepare(first, last + 1)
 
     def sweep(self, now: float) -> None:
         """Erase what no look draws any more: octets kept ready, and secrets of past epochs."""

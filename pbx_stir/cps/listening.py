@@ -19,16 +19,12 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from pbx_stir.cps.answers import WRITE_SECONDS, problem
 from pbx_stir.cps.limits import Places, peer_name
 from pbx_stir.cps.origin import is_loopback
-from pbx_stir.cps.server import (
-    DRAINED,
-    WRITE_SECONDS,
-    CpsSettings,
-    build_application,
-    problem,
-)
-from pbx_stir.cps.store import MemoryStore
+from pbx_stir.cps.server import DRAINED, build_application
+from pbx_stir.cps.settings import CpsSettings
+from pbx_stir.cps.store import EntryStore
 from pbx_stir.errors import ConfigurationError
 
 KEEP_ALIVE_SECONDS = 75.0
@@ -76,7 +72,7 @@ def tls_context(certificate: str, key: str) -> ssl.SSLContext:
 @contextlib.asynccontextmanager
 async def listening(
     settings: CpsSettings,
-    store: MemoryStore | None = None,
+    store: EntryStore | None = None,
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pbx_stir.cps.wire import format_id
 
@@ -25,6 +25,8 @@ MAX_ENTRIES_OF_A_NUMBER = 61
 DEFAULT_MAX_OCTETS = 256 * 1024 * 1024
 # What the objects around an entry's octets take in CPython, measured and rounded up.
 ENTRY_OVERHEAD_OCTETS = 1024
+# A country, an area and a little more: what a holder of a range asks for has as many or more.
+_REGION_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,49 @@ class Entry:
     arrival: float
     id: str
     wire: bytes
+
+
+class Placed(NamedTuple):
+    """An entry and the canonical number that it is stored under."""
+
+    number: str
+    entry: Entry
+
+
+class EntryStore(Protocol):
+    """What holds a CPS's entries. All but ``arrivals`` raise ``StoreUnavailable``.
+
+    ``now`` is a moment of ``clock``, or where that is None of whatever clock the server has that
+    does not run backwards.
+    """
+
+    lifetime_seconds: int
+    clock: Callable[[], float] | None
+
+    async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
+        """Hold ``wire`` for one lifetime; give its new id."""
+        ...
+
+    async def entries(self, number: str, now: float) -> Sequence[Entry]:
+        """Give what is held for a number, newest first."""
+        ...
+
+    async def under(
+        self, prefix: str, now: float, *, after: str = "", most: int = 64
+    ) -> Sequence[Placed]:
+        """Give what is held for all numbers with a prefix, newest first, ``most`` at a time.
+
+        The next page is what comes ``after`` the last id of one; nothing does where that is gone.
+        """
+        ...
+
+    def arrivals(self, told: Callable[[Placed], None]) -> Callable[[], None]:
+        """Call ``told`` with each entry as it arrives, in whichever process; gives what ends it."""
+        ...
+
+    async def sweep(self, now: float) -> None:
+        """Free what has expired."""
+        ...
 
 
 class _Held(NamedTuple):
@@ -68,12 +113,15 @@ class MemoryStore:
         if not 1 <= max_entries_of_a_number <= MAX_ENTRIES_OF_A_NUMBER or max_octets < 1:
             raise ValueError("the store's caps leave no room, or more than a list holds")
         self.lifetime_seconds = lifetime_seconds
+        self.clock: Callable[[], float] | None = None
         self._max_entries_of_a_number = max_entries_of_a_number
         self._max_octets = max_octets
         self._octets = 0
         self._by_age: OrderedDict[str, _Held] = OrderedDict()
         self._by_number: dict[str, dict[str, Entry]] = {}
+        self._by_region: dict[str, dict[str, None]] = {}
         self._owners = _Owners()
+        self._told: list[Callable[[Placed], None]] = []
 
     def __len__(self) -> int:
         """Count the entries in memory, expired ones that no sweep has met among them."""
@@ -84,9 +132,9 @@ class MemoryStore:
         """What the entries take in memory, about."""
         return self._octets
 
-    def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
+    async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
         """Hold ``wire`` for one lifetime; give its new id. The caller has checked its form."""
-        self.sweep(now)
+        self._sweep(now)
         collection = self._by_number.get(number, {})
         if len(collection) >= self._max_entries_of_a_number:
             self._remove(self._oldest_of_the_greediest(collection))
@@ -95,11 +143,14 @@ class MemoryStore:
         entry = Entry(now, format_id(secrets.token_bytes(16)), wire)
         self._by_age[entry.id] = _Held(entry, number, owner)
         self._by_number.setdefault(number, {})[entry.id] = entry
+        self._by_region.setdefault(_region(number), {})[entry.id] = None
         self._owners.add(owner, entry.id)
         self._octets += _cost(wire)
+        for told in self._told:
+            told(Placed(number, entry))
         return entry.id
 
-    def entries(self, number: str, now: float) -> Sequence[Entry]:
+    async def entries(self, number: str, now: float) -> Sequence[Entry]:
         """Give what is held for a number, newest first. Reading changes nothing."""
         collection = self._by_number.get(number)
         if collection is None:
@@ -107,8 +158,33 @@ class MemoryStore:
         lifetime = self.lifetime_seconds
         return [each for each in reversed(collection.values()) if each.arrival + lifetime > now]
 
-    def sweep(self, now: float) -> None:
+    async def under(
+        self, prefix: str, now: float, *, after: str = "", most: int = 64
+    ) -> Sequence[Placed]:
+        """Give what is held for all numbers with a prefix; see ``EntryStore``."""
+        if after and after not in self._by_age:
+            return ()
+        found: list[Placed] = []
+        begun = not after
+        for entry_id in self._newest_first(prefix):
+            held = self._by_age[entry_id]
+            if held.entry.arrival + self.lifetime_seconds <= now or len(found) == most:
+                break
+            if begun and held.number.startswith(prefix):
+                found.append(Placed(held.number, held.entry))
+            begun = begun or entry_id == after
+        return found
+
+    def arrivals(self, told: Callable[[Placed], None]) -> Callable[[], None]:
+        """Call ``told`` with each entry as it arrives; see ``EntryStore``."""
+        self._told.append(told)
+        return lambda: self._told.remove(told)
+
+    async def sweep(self, now: float) -> None:
         """Free what has expired; called with every add, and by a clock where nobody adds."""
+        self._sweep(now)
+
+    def _sweep(self, now: float) -> None:
         while self._by_age:
             held = next(iter(self._by_age.values()))
             if held.entry.arrival + self.lifetime_seconds > now:
@@ -124,6 +200,16 @@ class MemoryStore:
         del collection[entry_id]
         if not collection:
             del self._by_number[number]
+        region = self._by_region[_region(number)]
+        del region[entry_id]
+        if not region:
+            del self._by_region[_region(number)]
+
+    def _newest_first(self, prefix: str) -> Iterable[str]:
+        """Go through ids among which are all of a prefix; few others where it is a long one."""
+        if len(prefix) < _REGION_DIGITS:
+            return reversed(self._by_age)
+        return reversed(self._by_region.get(prefix[:_REGION_DIGITS], {}))
 
     def _oldest_of_the_greediest(self, collection: dict[str, Entry]) -> str:
         """Choose who goes from one full collection; it is small, so counting it is cheap."""
@@ -173,6 +259,11 @@ class _Owners:
             self._by_count.setdefault(after, OrderedDict())[owner] = None
         if after > self._greatest or (before == self._greatest and before not in self._by_count):
             self._greatest = after
+
+
+def _region(number: str) -> str:
+    """Give what numbers of one area have in common; whole numbers may be shorter."""
+    return number[:_REGION_DIGITS]
 
 
 def _cost(wire: bytes) -> int:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from pbx_stir.certificates import issuing
 from pbx_stir.cps.listening import listening
-from pbx_stir.cps.server import CpsSettings
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import MemoryStore
 from pbx_stir.stir import credential as credentials
 from pbx_stir.stir import sealing

@@ -13,7 +13,7 @@ import pytest
 
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.listening import listening
-from pbx_stir.cps.server import CpsSettings
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import CpsRefused, CpsUnavailable, MalformedAnswer, UrlRefused
 from pbx_stir.services.call import Reason
 from pbx_stir.services.placement_service import Answer

@@ -13,10 +13,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pbx_stir.cps import answers
 from pbx_stir.cps import listening as listening_module
-from pbx_stir.cps import server as server_module
 from pbx_stir.cps.listening import listening, tls_context
-from pbx_stir.cps.server import CpsSettings
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import ConfigurationError
 
 from .conftest import Run, TlsFiles, private_pem, sealed
@@ -86,11 +86,11 @@ async def test_a_peer_that_takes_no_answer_is_cut_off(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who asks for much and reads nothing loses the connection."""
-    monkeypatch.setattr(server_module, "WRITE_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "WRITE_SECONDS", 0.05)
     async with run(max_connections=1) as cps:
         wire = sealed()
         for _ in range(61):
-            cps.store.add("12125551234", wire, cps.clock.moment)
+            await cps.store.add("12125551234", wire, cps.clock.moment)
         # 40 answers of 350 kB are more than all buffers on the way hold.
         ask = b"GET /cps/12125551234/ppts?expand=1 HTTP/1.1\r\nHost: x\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", cps.port)

@@ -14,9 +14,10 @@ import aiohttp
 import pytest
 import requests
 
+from pbx_stir.cps import answers
 from pbx_stir.cps import listening as listening_module
 from pbx_stir.cps import server as server_module
-from pbx_stir.cps.server import CpsSettings
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.stir import sealing
 
 from .conftest import Run, Running, sealed
@@ -201,7 +202,7 @@ async def test_a_list_has_at_most_64(run: Run) -> None:
         wire = sealed()
         for _ in range(70):
             cps.clock.moment += 0.001
-            cps.store.add(NUMBER, wire, cps.clock.moment)
+            await cps.store.add(NUMBER, wire, cps.clock.moment)
         dummies = await peer.hrefs("/cps/16465550000/ppts")
         assert len(await peer.hrefs()) - 61 in (2, 3)
         assert len(dummies) in (2, 3)
@@ -343,7 +344,7 @@ async def test_a_body_in_chunks_is_bounded(run: Run, monkeypatch: pytest.MonkeyP
 
 async def test_a_slow_body_is_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come is a problem, and the connection closed."""
-    monkeypatch.setattr(server_module, "BODY_SECONDS", 0.01)
+    monkeypatch.setattr(answers, "BODY_SECONDS", 0.01)
     monkeypatch.setattr(listening_module, "LINGER_SECONDS", 0.1)
     async with run() as cps:
         answer = await raw(
@@ -457,7 +458,7 @@ async def test_memory_is_freed_while_nobody_asks(run: Run, monkeypatch: pytest.M
     async with run() as cps:
         wire = sealed()
         for number in range(10_000):
-            cps.store.add(f"1212{number:07}", wire, cps.clock.moment)
+            await cps.store.add(f"1212{number:07}", wire, cps.clock.moment)
         assert len(cps.store) == 10_000
         cps.clock.moment += 30
         async with asyncio.timeout(10):

@@ -14,14 +14,41 @@ from pbx_stir.cps.wire import is_id
 NUMBER = "12125551234"
 
 
-def wires(store: MemoryStore, number: str, now: float) -> list[bytes]:
+class Direct:
+    """A MemoryStore without its awaits: none of them waits for anything."""
+
+    def __init__(self, *arguments, **settings) -> None:
+        self.store = MemoryStore(*arguments, **settings)
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    @property
+    def octets(self) -> int:
+        """What it says it takes."""
+        return self.store.octets
+
+    def __getattr__(self, name):
+        method = getattr(self.store, name)
+
+        def done(*arguments, **named):
+            try:
+                method(*arguments, **named).send(None)
+            except StopIteration as end:
+                return end.value
+            raise AssertionError("it waits")
+
+        return done
+
+
+def wires(store: Direct, number: str, now: float) -> list[bytes]:
     """What is held for a number, newest first."""
     return [entry.wire for entry in store.entries(number, now)]
 
 
 def test_an_entry_lives_exactly_its_lifetime() -> None:
     """It is there from its arrival until one lifetime later, and not at that moment."""
-    store = MemoryStore(30)
+    store = Direct(30)
     store.add(NUMBER, b"x", 1000.0)
     assert wires(store, NUMBER, 1000.0) == [b"x"]
     assert wires(store, NUMBER, 1029.999) == [b"x"]
@@ -30,14 +57,14 @@ def test_an_entry_lives_exactly_its_lifetime() -> None:
 
 def test_numbers_are_kept_apart() -> None:
     """An entry is found under its number only."""
-    store = MemoryStore()
+    store = Direct()
     store.add(NUMBER, b"x", 0.0)
     assert wires(store, "12125551235", 0.0) == []
 
 
 def test_newest_first() -> None:
     """Entries are given newest first, with ids of the one form, all different."""
-    store = MemoryStore()
+    store = Direct()
     ids = [store.add(NUMBER, b"%d" % n, float(n)) for n in range(5)]
     assert wires(store, NUMBER, 5.0) == [b"4", b"3", b"2", b"1", b"0"]
     assert [entry.id for entry in store.entries(NUMBER, 5.0)] == ids[::-1]
@@ -49,7 +76,7 @@ def test_memory_is_freed_without_a_retrieval() -> None:
     """Ten thousand entries that expire leave the store empty and the memory free after a sweep."""
     tracemalloc.start()
     try:
-        store = MemoryStore(5)
+        store = Direct(5)
         before, _ = tracemalloc.get_traced_memory()
         for each in range(10_000):
             store.add(f"1212555{each % 5000:04}", b"x" * 2000 + b"%d" % each, each / 1e5)
@@ -66,7 +93,7 @@ def test_memory_is_freed_without_a_retrieval() -> None:
 
 def test_adding_frees_what_has_expired() -> None:
     """A store in use needs no sweep of its own."""
-    store = MemoryStore(5)
+    store = Direct(5)
     store.add(NUMBER, b"x", 0.0)
     store.add("12125551235", b"x", 5.0)
     assert len(store) == 1
@@ -74,7 +101,7 @@ def test_adding_frees_what_has_expired() -> None:
 
 def test_a_full_collection_drops_its_oldest() -> None:
     """With one owner the oldest goes, and no other number loses anything."""
-    store = MemoryStore(max_entries_of_a_number=3)
+    store = Direct(max_entries_of_a_number=3)
     store.add("12125551235", b"other", 0.0)
     for each in range(5):
         store.add(NUMBER, b"%d" % each, 1.0 + each)
@@ -85,7 +112,7 @@ def test_a_full_collection_drops_its_oldest() -> None:
 
 def test_a_flood_into_one_collection_pushes_out_the_flood() -> None:
     """The owner with the most entries of a full collection loses its oldest, nobody else."""
-    store = MemoryStore()
+    store = Direct()
     store.add(NUMBER, b"genuine", 0.0, owner="alice")
     for each in range(1000):
         store.add(NUMBER, b"%d" % each, 1.0, owner="mallory")
@@ -96,7 +123,7 @@ def test_a_flood_into_one_collection_pushes_out_the_flood() -> None:
 
 def test_a_flood_over_many_numbers_pushes_out_the_flood() -> None:
     """The octets of all are bounded, and the greediest owner pays for that."""
-    store = MemoryStore(max_octets=100_000)
+    store = Direct(max_octets=100_000)
     store.add(NUMBER, b"genuine" * 100, 0.0, owner="alice")
     for each in range(1000):
         store.add(f"1646555{each:04}", b"x" * 1000, 1.0, owner="mallory")
@@ -108,7 +135,7 @@ def test_a_flood_over_many_numbers_pushes_out_the_flood() -> None:
 def test_a_lifetime_past_freshness_is_refused(seconds: int) -> None:
     """Nothing is kept longer than the freshness of a PASSporT, nor too short to be fetched."""
     with pytest.raises(ValueError, match="lifetime"):
-        MemoryStore(seconds)
+        Direct(seconds)
 
 
 @given(
@@ -124,7 +151,7 @@ def test_a_lifetime_past_freshness_is_refused(seconds: int) -> None:
 )
 def test_indexes_agree(steps: list[tuple[str, str, float, bool]]) -> None:
     """After any adds and sweeps the counts, caps and contents agree, and all ends empty."""
-    store = MemoryStore(5, max_entries_of_a_number=4, max_octets=10_000)
+    store = Direct(5, max_entries_of_a_number=4, max_octets=10_000)
     now = 0.0
     for number, owner, pause, sweeps in steps:
         now += pause
@@ -138,3 +165,34 @@ def test_indexes_agree(steps: list[tuple[str, str, float, bool]]) -> None:
         assert store.octets <= 10_000
     store.sweep(now + 5)
     assert (len(store), store.octets) == (0, 0)
+
+
+def test_under_a_prefix() -> None:
+    """All numbers with a prefix are given newest first, a page at a time, short prefixes too."""
+    store = Direct(30)
+    ids = [store.add(f"1212555{each:04}", b"x", float(each)) for each in range(7)]
+    store.add("13125550000", b"other", 7.0)
+    for prefix in ("1212555", "1212"):
+        first = store.under(prefix, 8.0, most=4)
+        assert [placed.entry.id for placed in first] == ids[:2:-1]
+        assert first[0].number == "12125550006"
+        rest = store.under(prefix, 8.0, after=first[-1].entry.id, most=4)
+        assert [placed.entry.id for placed in rest] == ids[2::-1]
+    assert len(store.under("1", 8.0)) == 8
+    assert store.under("1212", 30.5)[-1].entry.id == ids[1]
+    assert store.under("1212", 8.0, after="gone") == ()
+    store.sweep(99.0)
+    assert list(store.under("1", 99.0)) == []
+
+
+def test_arrivals_are_told() -> None:
+    """Each entry is told as it arrives, until that is ended."""
+    store = MemoryStore(30)
+    told = []
+    end = store.arrivals(told.append)
+    with pytest.raises(StopIteration):
+        store.add(NUMBER, b"x", 1.0).send(None)
+    end()
+    with pytest.raises(StopIteration):
+        store.add(NUMBER, b"y", 2.0).send(None)
+    assert [(placed.number, placed.entry.wire) for placed in told] == [(NUMBER, b"x")]

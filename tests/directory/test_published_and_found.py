@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.listening import listening
-from pbx_stir.cps.server import CpsSettings
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publisher, publications

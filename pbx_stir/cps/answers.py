@@ -1,0 +1,128 @@
+"""What a CPS answers with: answers and problems (RFC 9457), and the checks that end in one.
+
+Takes requests; raises ``Failure`` for what cannot be served, which ``failures_as_problems`` turns
+into an answer. Nothing of a request is said in a log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import aiohttp
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from pbx_stir.cps import wire
+from pbx_stir.errors import StoreUnavailable
+
+BODY_SECONDS = 5.0
+WRITE_SECONDS = 10.0
+SERVER_NAME = "pbx-stir"
+_log = logging.getLogger(__name__)
+
+
+class Failure(Exception):
+    """A request that ends in a problem; it never leaves this room."""
+
+    def __init__(self, status: int, detail: str, *, close: bool = False, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.close = close
+        self.headers = headers
+
+
+class _Answer(web.Response):
+    """An answer that a peer has to take within ``WRITE_SECONDS``."""
+
+    _transport: asyncio.Transport | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Remember what to give up, and go on."""
+        self._transport = request.transport
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the rest, or give the connection up."""
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await super().write_eof(data)
+        except TimeoutError:
+            if self._transport is not None:
+                self._transport.abort()
+            raise ConnectionResetError("a peer does not take its answer") from None
+
+
+def answer(status: int, body: bytes = b"", content_type: str = "", **headers: str) -> web.Response:
+    """Make an answer: the same headers in the same order for all of one status and resource."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if content_type:
+        named["Content-Type"] = content_type
+    named["Cache-Control"] = "no-store"
+    named["Server"] = SERVER_NAME
+    return _Answer(status=status, body=body, headers=named)
+
+
+def problem(status: int, detail: str, **headers: str) -> web.Response:
+    """Make an answer that says what is wrong. Source: RFC 9457."""
+    return answer(status, wire.format_problem(status, detail), wire.PROBLEM_TYPE, **headers)
+
+
+@web.middleware
+async def failures_as_problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn whatever goes wrong into a problem, and say nothing of the request in the log."""
+    try:
+        return await handler(request)
+    except Failure as failure:
+        response = problem(failure.status, failure.detail, **failure.headers)
+        if failure.close:
+            response.force_close()
+        return response
+    except StoreUnavailable:
+        return problem(503, "the service cannot reach its store", Retry_After="1")
+    except web.HTTPException as error:
+        return problem(405 if error.status == 405 else 404, "there is no such resource")
+    except Exception as error:
+        # Neither message nor traceback: both may quote a number.
+        _log.error("a request failed: %s", type(error).__name__)
+        return problem(503, "the service failed to answer", Retry_After="1")
+
+
+def admit(wait_seconds: float) -> None:
+    """Let a request pass, or tell it when to come again. Source: RFC 6585 section 4."""
+    if wait_seconds > 0:
+        raise Failure(429, "too many requests", Retry_After=str(int(wait_seconds) + 1))
+
+
+def require_type(request: web.Request, wanted: str) -> None:
+    """Refuse a body of another type, or one in a coding that would have to be undone."""
+    types = request.headers.getall("Content-Type", [])
+    if len(types) != 1 or wire.media_type(types[0]) != wanted:
+        raise Failure(415, f"the content type is not {wanted}", Accept=wanted)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Failure(415, "the body must have no content coding", Accept_Encoding="identity")
+
+
+async def read_body(request: web.Request, limit: int) -> bytes:
+    """Read a body of at most ``limit`` octets, within ``BODY_SECONDS``."""
+    if (request.content_length or 0) > limit:
+        raise Failure(413, f"at most {limit} octets", close=True)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > limit:
+                    raise Failure(413, f"at most {limit} octets", close=True)
+    except TimeoutError:
+        raise Failure(400, "the body did not arrive in time", close=True) from None
+    except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, ConnectionError, EOFError):
+        raise Failure(400, "the body cannot be read", close=True) from None
+    return bytes(body)

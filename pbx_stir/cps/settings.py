@@ -1,0 +1,52 @@
+"""How a call placement service runs: addresses, limits, whom it trusts.
+
+Frozen values; they are checked where they are used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pbx_stir.cps.store import (
+    DEFAULT_LIFETIME_SECONDS,
+    DEFAULT_MAX_OCTETS,
+    MAX_ENTRIES_OF_A_NUMBER,
+    MemoryStore,
+)
+from pbx_stir.stir.certificate import Anchors, SpcPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class CpsSettings:
+    """How a CPS runs. Rates are requests a second, bursts are one second's worth.
+
+    ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
+    kept, None keeps none. ``certificate`` and ``key`` are PEM files. Peers on loopback have no
+    rate and no limit of connections of their own. Checked where it is used: ``listening``.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8480
+    tls: bool = True
+    certificate: str = ""
+    key: str = ""
+    tokens: bool = True
+    lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS
+    max_entries_of_a_number: int = MAX_ENTRIES_OF_A_NUMBER
+    max_octets: int = DEFAULT_MAX_OCTETS
+    retrieval_rate: float = 10_000.0
+    store_rate: float = 10_000.0
+    record_rate: float = 100.0
+    peer_rate: float = 1_000.0
+    max_connections: int = 4_096
+    max_connections_of_a_peer: int = 256
+    anchors: Anchors | None = None
+    spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
+
+    def new_store(self) -> MemoryStore:
+        """Make the store that these settings describe."""
+        return MemoryStore(
+            self.lifetime_seconds,
+            max_entries_of_a_number=self.max_entries_of_a_number,
+            max_octets=self.max_octets,
+        )
