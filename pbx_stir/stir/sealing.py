@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
@@ -47,6 +47,9 @@ _INFO = b"pbx-stir sealed passport v1\x00"
 _HPKE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
 _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(PUBLIC_KEY_OCTETS)))
 _FIELD_PRIME = 2**255 - 19
+# A dummy's key is used once, so that its nonce may be fixed.
+_DUMMY_NONCE = bytes(12)
+_DUMMY_PLAINTEXT = bytes(SEALED_PLAINTEXT)
 _BLANKS = b" \t\r\n"
 _DER_SEQUENCE = 0x30
 
@@ -129,14 +132,13 @@ def dummy(seed: bytes) -> bytes:
 
     It begins with the public half of a private key, as a sealed one does: only a quarter of random
     strings are possible public keys, so plain random octets would be told from real ones.
-    The rest are AES-CTR octets, as AES-GCM's are. Source: RFC 8816 section 6.2.
+    The rest are AES-GCM's octets and tag, as a sealed one's are. Source: RFC 8816 section 6.2.
     """
     if len(seed) != DUMMY_SEED_OCTETS:
         raise ValueError(f"a dummy's seed has {DUMMY_SEED_OCTETS} octets")
     drawn = HKDFExpand(hashes.SHA256(), 48, b"pbx-stir dummy v1").derive(seed)
     public = public_octets(X25519PrivateKey.from_private_bytes(drawn[:32]))
-    stream = Cipher(algorithms.AES(drawn[32:]), modes.CTR(bytes(16))).encryptor()
-    return public + stream.update(bytes(SEALED_OCTETS - PUBLIC_KEY_OCTETS))
+    return public + AESGCM(drawn[32:]).encrypt(_DUMMY_NONCE, _DUMMY_PLAINTEXT, None)
 
 
 def to_wire(blob: bytes) -> bytes:
