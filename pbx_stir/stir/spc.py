@@ -37,7 +37,7 @@ class SpcPolicy:
 
         Both are canonical and have as many digits as each other.
         """
-        return all(not self._owners(number).isdisjoint(spcs) for number in self._steps(first, last))
+        return all(not self.owners(number).isdisjoint(spcs) for number in self._steps(first, last))
 
     def _steps(self, first: str, last: str) -> set[str]:
         """Give one number of each stretch in which no prefix begins or ends: its first."""
@@ -53,8 +53,8 @@ class SpcPolicy:
                 steps.add(end)
         return steps
 
-    def _owners(self, number: str) -> frozenset[str]:
-        """Give the codes that the longest prefix of the number names."""
+    def owners(self, number: str) -> frozenset[str]:
+        """Give the codes that the table has for a number: those of its longest prefix."""
         for length in range(len(number), 0, -1):
             owners = self.table.get(number[:length])
             if owners is not None:
