@@ -46,7 +46,7 @@ class _Answering:
         return ()
 
     async def retrieve(
-        self, wanted: Sequence[tuple[str, str]], give_up_at: float
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
     ) -> AsyncGenerator[Answer, None]:
         """All of it, at once."""
         for cps, number in wanted:

@@ -1,6 +1,6 @@
 """What the services await of a call placement service (RFC 8816 section 9).
 
-Implemented by cps.client. Neither call raises: a CPS that fails is a result, since another may do.
+Implemented in cps. Nothing here raises: a CPS that fails is a result, since another may do.
 """
 
 from __future__ import annotations
@@ -57,5 +57,20 @@ class CallPlacement(Protocol):
 
         They come as they arrive, until the generator is closed; at ``give_up_at`` those still
         missing come as CPS_UNAVAILABLE.
+        """
+        ...
+
+
+class Retrieval(Protocol):
+    """What the verification service awaits: what is stored, and for a while what comes to be."""
+
+    def retrieve(
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
+    ) -> AsyncGenerator[Answer, None]:
+        """As ``CallPlacement``, and after that more answers of each, until ``wait_until``.
+
+        RFC 9888 section 6: a PASSporT "might be sent to the OOB-VS either before or after unsigned
+        call signaling has been received". A later answer may repeat what an earlier one had.
+        ``wait_until`` is a moment of time.monotonic() up to ``give_up_at``.
         """
         ...

@@ -19,7 +19,8 @@ class Trunk:
     ``presents`` is the one canonical number that it shows whatever the call's own caller ID is,
     empty where it shows that. ``numbers`` are those that its calls may claim. ``attest`` lowers a
     shaken PASSporT's attestation, "A" does not. ``aliases`` maps a DID as the PBX knows it to one
-    to four canonical numbers.
+    to four canonical numbers. ``wait_for_passport_ms`` is how long a call that came in waits for a
+    PASSporT that is stored after it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Trunk:
     presents: str = ""
     attest: str = "A"
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wait_for_passport_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

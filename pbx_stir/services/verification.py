@@ -1,6 +1,6 @@
 """The verification service: RFC 8816 section 8.2.
 
-Takes an inbound Call, gives an Outcome with a Verstat. Awaits a CallPlacement, a SealedOpener, a
+Takes an inbound Call, gives an Outcome with a Verstat. Awaits a Retrieval, a SealedOpener, a
 CertificateSource and a SingleUse memory that it is given; knows no PBX, no HTTP and no clock of its
 own.
 
@@ -20,7 +20,7 @@ from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
-from pbx_stir.services.placement_service import Answer, CallPlacement
+from pbx_stir.services.placement_service import Answer, Retrieval
 from pbx_stir.services.steps import furthest, is_failure
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.used import Claim, SingleUse, Use
@@ -85,7 +85,7 @@ class VerificationService:
         *,
         callers: Callers,
         own_cps: OwnCps,
-        placement: CallPlacement,
+        placement: Retrieval,
         opener: SealedOpener,
         judge: Judge,
         used: SingleUse,
@@ -109,7 +109,8 @@ class VerificationService:
             search = _Search(self, call, call_id, numbers, now, give_up_at)
             # an Identity header that the call carried itself needs no CPS
             await search.judge_identities()
-            # 1: retrieve the PASSporTs stored for the called number, and open what opens
+            # 1: retrieve the PASSporTs stored for the called number, some perhaps after the call
+            # came (RFC 9888 section 5), and open what opens
             async with aclosing(search.answers()) as answers:
                 async for answer in answers:
                     opened = await search.open(answer)
@@ -155,21 +156,33 @@ class _Search:
         self._call = call
         self._numbers = numbers
         self._now = now
+        self._began = service.monotonic()
         self._give_up_at = give_up_at
+        waits = service.callers.trunks[call.trunk].wait_for_passport_ms / 1000
+        self._wait_until = min(give_up_at, self._began + waits)
         self._rejections: list[Rejection] = []
         self._failed: Rejection | None = None
         self._partial: Outcome | None = None
         self._holder: Claim | None = None
         self._clock_offset = 0.0
         self._fetches = Fetches()
-        self._asked = self._unanswered = 0
+        # what was asked at all, and what of it has answered
+        self._asked = 0
+        self._heard: dict[tuple[str, str], bool] = {}
         self._judged = 0
         self._worked = 0.0
+        # by number, in Python's own hash: keyed anew in each process, and small
+        self._blobs: dict[str, set[int]] = {}
         self._seen: set[Opened] = set()
         orig, dest = numbers.shown
         self._claim = Claim(
             call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
         )
+
+    @property
+    def _moment(self) -> float:
+        """Now: a PASSporT that a call waits for is younger than the call."""
+        return self._now + self._of.monotonic() - self._began
 
     async def judge_identities(self) -> None:
         """RFC 8224: several headers may stand side by side."""
@@ -188,21 +201,27 @@ class _Search:
         own = self._of.own_cps
         wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
         self._asked = len(wanted)
-        retrieval = self._of.placement.retrieve(wanted, self._give_up_at)
+        retrieval = self._of.placement.retrieve(wanted, self._give_up_at, self._wait_until)
         async with aclosing(retrieval) as arriving:
             async for answer in arriving:
                 if answer.clock_offset is not None:
                     self._clock_offset = answer.clock_offset
+                place = (answer.cps, answer.number)
                 if answer.reason is None:
+                    self._heard[place] = True
                     yield answer
-                    continue
-                self._unanswered += 1
-                step = f"retrieve {answer.cps}"
-                self._rejections.append(Rejection(step, answer.reason, answer.detail))
+                elif place not in self._heard:
+                    self._heard[place] = False
+                    step = f"retrieve {answer.cps}"
+                    self._rejections.append(Rejection(step, answer.reason, answer.detail))
 
     async def open(self, answer: Answer) -> list[Candidate]:
         """What of ``answer`` is sealed to us, oldest iat first."""
-        found = await self._of.opener.open_sealed(answer.number, answer.blobs, self._give_up_at)
+        # what another CPS or an earlier answer had costs nothing again
+        known = self._blobs.setdefault(answer.number, set())
+        blobs = [one for one in answer.blobs if hash(one) not in known]
+        known.update(map(hash, blobs))
+        found = await self._of.opener.open_sealed(answer.number, blobs, self._give_up_at)
         if found.malformed:
             detail = f"{found.malformed} opened, but not of the sealed form"
             self._rejections.append(Rejection("open", Reason.MALFORMED, detail))
@@ -251,7 +270,7 @@ class _Search:
 
     async def _judge_one(self, candidate: Candidate, of_set: Sequence[Candidate]) -> None:
         judged = await self._of.judge.judge(
-            candidate, self._numbers, self._now, self._give_up_at, self._fetches
+            candidate, self._numbers, self._moment, self._give_up_at, self._fetches
         )
         if isinstance(judged, Rejection):
             self._rejections.append(judged)
@@ -268,7 +287,7 @@ class _Search:
     async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
         key, until = use_of(candidate, judged)
         try:
-            reservation = await self._of.used.reserve(key, self._claim, until, self._now)
+            reservation = await self._of.used.reserve(key, self._claim, until, self._moment)
         except Unavailable as error:
             # nobody knows whether it was used: then it was
             rejection = Rejection("single use", Reason.INTERNAL_ERROR, str(error))
@@ -298,13 +317,13 @@ class _Search:
             if outcome.name or other is passed or not passed.made_with(other):
                 continue
             judged = await self._of.judge.judge(
-                other, self._numbers, self._now, self._give_up_at, self._fetches
+                other, self._numbers, self._moment, self._give_up_at, self._fetches
             )
             if isinstance(judged, Rejection) or not judged.name:
                 continue
             key, until = use_of(other, judged)
             try:
-                found = await self._of.used.reserve(key, self._claim, until, self._now)
+                found = await self._of.used.reserve(key, self._claim, until, self._moment)
             except Unavailable:
                 continue
             if found.use in {Use.FRESH, Use.SAME}:
@@ -345,10 +364,8 @@ class _Search:
             )
         worst = furthest(rejections)
         reason = worst.reason if worst else Reason.NO_PASSPORT
-        if (
-            reason in {Reason.CPS_UNAVAILABLE, Reason.CPS_REFUSED}
-            and self._unanswered < self._asked
-        ):
+        refused = {Reason.CPS_UNAVAILABLE, Reason.CPS_REFUSED}
+        if reason in refused and any(self._heard.values()):
             reason = Reason.NO_PASSPORT
         if (
             reason in {Reason.STALE, Reason.FUTURE_IAT}

@@ -64,7 +64,7 @@ class Odd:
     """Parts that misbehave."""
 
     async def retrieve(
-        self, wanted: Sequence[tuple[str, str]], give_up_at: float
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
     ) -> AsyncGenerator[Answer, None]:
         yield Answer(CPS, BOB, (b"x", b"", bytes(4_144)))
         raise RuntimeError("defect")

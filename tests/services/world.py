@@ -103,7 +103,7 @@ class FakePlacement:
         return results
 
     async def retrieve(
-        self, wanted: Sequence[tuple[str, str]], give_up_at: float
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
     ) -> AsyncGenerator[Answer, None]:
         for cps, number in wanted:
             if cps in self.down:
