@@ -30,6 +30,11 @@ class CpsUrl:
     origin: str
     guarded: bool
 
+    @property
+    def host(self) -> str:
+        """Its host name in lower case, without port and brackets: what a token is bound to."""
+        return urlsplit(self.origin).hostname or ""
+
     def url(self, path: str) -> URL:
         """Give the URL of one of our own paths below the base, or of one from ``path_of``."""
         text = path if path.startswith(self.origin) else self.base + path

@@ -405,7 +405,7 @@ async def test_a_strangers_cps_must_be_global(tls_files: TlsFiles) -> None:
 async def test_a_strangers_name_must_not_lead_home() -> None:
     """A name that resolves to a private address is not connected to."""
     client = CpsClient(egress=EgressRule())
-    session = client._session(guarded=True)
+    session = client._exchange._session(guarded=True)
     resolver = session.connector._resolver
     resolver._look_up = lambda *_: ["127.0.0.1", "::1", "10.0.0.1"]
     [result] = await client.store(["https://cps.example.com"], NUMBER, [blob()], soon())
