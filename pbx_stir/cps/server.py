@@ -24,7 +24,6 @@ from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
-from pbx_stir.cps.records import RecordShelf
 from pbx_stir.cps.retrieving import Retrieving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
@@ -37,7 +36,10 @@ _ALLOW = {
     Resource.HEALTH: "GET, HEAD",
     Resource.COLLECTION: "GET, HEAD, POST",
     Resource.ITEM: "GET, HEAD",
+    Resource.BULK: "GET, HEAD",
+    Resource.BULK_ITEM: "GET, HEAD",
     Resource.KEYS: "GET, HEAD, PUT",
+    Resource.BULK_KEYS: "GET, HEAD",
 }
 # What to await for the requests under way to end, before their connections are closed.
 DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
@@ -91,12 +93,7 @@ class _Service:
         self._stores = TokenBucket(settings.store_rate, settings.store_rate)
         self._puts = TokenBucket(settings.record_rate, settings.record_rate)
         self._peers = PeerBuckets(settings.peer_rate, settings.peer_rate)
-        shelf = (
-            RecordShelf(settings.anchors, settings.spc_policy, allow_plain=not settings.tls)
-            if settings.anchors
-            else None
-        )
-        self._keeping = Keeping(shelf, now)
+        self._keeping = Keeping.of(settings, now)
         self._retrieving = Retrieving(store, self._dummies, self._store_clock)
         self._storing = Storing(store, self._store_clock, tokens=settings.tokens)
 
@@ -147,6 +144,9 @@ class _Service:
             case Resource.KEYS, "GET" | "HEAD":
                 admit(self._retrievals.take(self._clock()))
                 return await self._keeping.records(target.number)
+            case Resource.BULK_KEYS, "GET" | "HEAD":
+                admit(self._retrievals.take(self._clock()))
+                return await self._keeping.under(target.number, request)
             case Resource.KEYS, "PUT":
                 admit(self._puts.take(self._clock()))
                 return await self._keeping.put(target.number, request)

@@ -26,6 +26,7 @@ from pbx_stir.stir import number as numbers
 PASSPORT_TYPE = "application/passport"
 JSON_TYPE = "application/json"
 URI_LIST_TYPE = "text/uri-list"
+EVENT_TYPE = "text/event-stream"
 PROBLEM_TYPE = "application/problem+json"
 RECORD_TYPE = "application/jose"
 MAX_LISTED = 64
@@ -46,12 +47,18 @@ class Resource(Enum):
     HEALTH = "health"
     COLLECTION = "collection"
     ITEM = "item"
+    BULK = "collections of a prefix"
+    BULK_ITEM = "item of a prefix"
     KEYS = "keys"
+    BULK_KEYS = "keys of a prefix"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A parsed path: the canonical number of a collection, item or keys, and an item's id."""
+    """A parsed path: the canonical number of a collection, item or keys, and an item's id.
+
+    Of ``BULK`` and ``BULK_ITEM`` ``number`` is the digits that numbers begin with.
+    """
 
     resource: Resource
     number: str = ""
@@ -79,15 +86,21 @@ def parse_target(raw_path: str) -> Target | None:
     match [_decode(segment) for segment in raw_path.split("/")]:
         case ["", "health"]:
             return Target(Resource.HEALTH)
+        case ["", "cps", str(name), "ppts"] if name.endswith("*"):
+            return Target(Resource.BULK, numbers.from_cps_path(name[:-1]))
         case ["", "cps", str(name), "ppts"]:
             return Target(Resource.COLLECTION, numbers.from_cps_path(name))
+        case ["", "cps", str(name), "keys"] if name.endswith("*"):
+            return Target(Resource.BULK_KEYS, numbers.from_cps_path(name[:-1]))
         case ["", "cps", str(name), "keys"]:
             return Target(Resource.KEYS, numbers.from_cps_path(name))
         # RFC 8816 section 9 lists an item without a trailing slash and fetches it with one.
         case ["", "cps", str(name), "ppts", str(item), *rest] if item and rest in ([], [""]):
             # What is no id is an id nobody has: the answer to both is the same.
-            canonical = numbers.from_cps_path(name)
-            return Target(Resource.ITEM, canonical, item if is_id(item) else "")
+            bulk = name.endswith("*")
+            canonical = numbers.from_cps_path(name[:-1] if bulk else name)
+            resource = Resource.BULK_ITEM if bulk else Resource.ITEM
+            return Target(resource, canonical, item if is_id(item) else "")
     return None
 
 
@@ -99,6 +112,11 @@ def collection_path(number: str) -> str:
 def item_path(number: str, entry_id: str) -> str:
     """Give the path of one entry."""
     return f"/cps/{number}/ppts/{entry_id}"
+
+
+def bulk_path(prefix: str) -> str:
+    """Give the path of what all numbers with a prefix have."""
+    return f"/cps/{prefix}*/ppts"
 
 
 def keys_path(number: str) -> str:
@@ -116,6 +134,11 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def is_href(text: str) -> bool:
+    """Say whether this may be the path of an entry; its origin is not looked at."""
+    return len(text) <= _MAX_HREF and _HREF.fullmatch(text) is not None
+
+
 def media_type(value: str) -> str:
     """Give the media type of a Content-Type value in lower case, without its parameters."""
     return value.partition(";")[0].strip().lower()
@@ -126,14 +149,30 @@ def prefers_uri_list(accept: str) -> bool:
 
     A list is JSON unless uri-list is named and JSON is not weighted higher.
     """
+    weights = _weights(accept)
+    uri_list = weights.get(URI_LIST_TYPE, 0.0)
+    return uri_list > 0 and uri_list >= weights.get(JSON_TYPE, 0.0)
+
+
+def prefers_events(accept: str) -> bool:
+    """Say whether an Accept value asks for a stream of events: named, and nothing named above it.
+
+    Source: RFC 9110 section 12.5.1.
+    """
+    weights = _weights(accept)
+    events = weights.get(EVENT_TYPE, 0.0)
+    return events > 0 and events == max(weights.values())
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """Read the weight of each media type in an Accept value."""
     weights = {"": -1.0}
     for item in accept[:1024].split(","):
         name, _, parameters = item.partition(";")
         quality = _QUALITY.fullmatch(parameters.replace(" ", "").lower())
         weight = float(quality[1]) if quality else float(not parameters.strip())
         weights.setdefault(name.strip().lower(), weight)
-    uri_list = weights.get(URI_LIST_TYPE, 0.0)
-    return uri_list > 0 and uri_list >= weights.get(JSON_TYPE, 0.0)
+    return weights
 
 
 def format_list(number: str, ids: Iterable[str]) -> bytes:
@@ -209,7 +248,7 @@ def parse_list(body: bytes, content_type: str) -> tuple[Listed, ...]:
         found = [_listed(item) for item in ppts[:MAX_LISTED]]
     del found[MAX_LISTED:]
     for each in found:
-        if len(each.href) > _MAX_HREF or not _HREF.fullmatch(each.href):
+        if not is_href(each.href):
             raise MalformedAnswer(f"not a path in a list: {each.href[:64]!r}")
     return tuple(found)
 

@@ -29,6 +29,10 @@ NUMBER = "22225552222"
         (f"/cps/2.222.555.2222/ppts/{ID}/", Target(Resource.ITEM, NUMBER, ID)),
         ("/cps/22225552222/ppts/ppt1", Target(Resource.ITEM, NUMBER, "")),
         ("/cps/22225552222/keys", Target(Resource.KEYS, NUMBER)),
+        ("/cps/2222*/ppts", Target(Resource.BULK, "2222")),
+        ("/cps/+2.222%2A/ppts", Target(Resource.BULK, "2222")),
+        (f"/cps/2222%2a/ppts/{ID}/", Target(Resource.BULK_ITEM, "2222", ID)),
+        ("/cps/2222*/ppts/ppt1", Target(Resource.BULK_ITEM, "2222", "")),
     ],
 )
 def test_a_path_names_one_thing(path: str, target: Target) -> None:
@@ -81,7 +85,11 @@ def test_other_paths_name_nothing(path: str) -> None:
         "1" * 16,
         "+",
         "%2B%2B1",
-        "911*",
+        "9*1",
+        "*",
+        "**",
+        "911**",
+        "1" * 16 + "*",
     ],
 )
 def test_a_wrong_number_is_said(name: str) -> None:
