@@ -82,6 +82,7 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         retrieval_rate=float(section.retrievals_per_second),
         max_connections=section.most_connections,
         max_connections_of_a_peer=section.most_connections_of_a_peer,
+        handshakes_of_a_peer=float(section.most_handshakes_of_a_peer),
         anchors=anchors if section.trust else None,
         spc_policy=configured.spc_policy(loaded),
     )

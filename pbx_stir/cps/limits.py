@@ -53,6 +53,8 @@ class PeerBuckets:
     __slots__ = ("_buckets", "_burst", "_max_peers", "_rate")
 
     def __init__(self, rate: float, burst: float, *, max_peers: int = 10_000) -> None:
+        """``rate`` and ``burst`` as a ``TokenBucket`` takes them."""
+        TokenBucket(rate, burst)
         self._rate = rate
         self._burst = burst
         self._max_peers = max_peers

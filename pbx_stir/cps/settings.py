@@ -5,14 +5,17 @@ Frozen values; they are checked where they are used.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pbx_stir.cps.shelf import RecordShelf
 from pbx_stir.cps.store import (
     DEFAULT_LIFETIME_SECONDS,
     DEFAULT_MAX_OCTETS,
     MAX_ENTRIES_OF_A_NUMBER,
     MemoryStore,
 )
+from pbx_stir.services.judgement import RevocationSource
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 
 
@@ -21,8 +24,9 @@ class CpsSettings:
     """How a CPS runs. Rates are requests a second, bursts are one second's worth.
 
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
-    kept, None keeps none. ``certificate`` and ``key`` are PEM files. Peers on loopback have no
-    rate and no limit of connections of their own. Checked where it is used: ``listening``.
+    kept, None keeps none. ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are
+    TLS handshakes a second, twice as many at once. Peers on loopback have no rate and no limit of
+    connections of their own. Checked where it is used: ``listening``.
     """
 
     host: str = "127.0.0.1"
@@ -40,8 +44,11 @@ class CpsSettings:
     peer_rate: float = 1_000.0
     max_connections: int = 4_096
     max_connections_of_a_peer: int = 256
-    anchors: Anchors | None = None
+    handshakes_of_a_peer: float = 20.0
+    anchors: Callable[[], Anchors] | None = None
     spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
+    revocation: RevocationSource | None = None
+    shelf: RecordShelf | None = None
 
     def new_store(self) -> MemoryStore:
         """Make the store that these settings describe."""

@@ -13,8 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from pbx_stir.cps import answers
-from pbx_stir.cps import listening as listening_module
+from pbx_stir.cps import accepting, answers
 from pbx_stir.cps.listening import listening, tls_context
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import ConfigurationError
@@ -65,7 +64,7 @@ async def test_a_handshake_is_not_waited_for(
     tls_files: TlsFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who connects and says nothing is hung up on."""
-    monkeypatch.setattr(listening_module, "HANDSHAKE_SECONDS", 0.01)
+    monkeypatch.setattr(accepting, "HANDSHAKE_SECONDS", 0.01)
     async with listening(secured(tls_files)) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
         assert await asyncio.wait_for(reader.read(), 5) == b""
@@ -74,7 +73,7 @@ async def test_a_handshake_is_not_waited_for(
 
 async def test_headers_are_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends half a request and no more is hung up on."""
-    monkeypatch.setattr(listening_module, "KEEP_ALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(accepting, "KEEP_ALIVE_SECONDS", 0.01)
     async with run() as cps:
         reader, writer = await asyncio.open_connection("127.0.0.1", cps.port)
         writer.write(b"GET /health HTTP/1.1\r\nX: ")
@@ -131,7 +130,7 @@ async def _one_too_many(run: Run) -> None:
 
 async def test_one_peer_does_not_have_them_all(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """Who has its connections gets no other, and a second peer is served meanwhile."""
-    monkeypatch.setattr(listening_module, "peer_name", str)
+    monkeypatch.setattr(accepting, "peer_name", str)
     async with run(max_connections_of_a_peer=2) as cps:
         held = [await asyncio.open_connection("127.0.0.1", cps.port) for _ in range(2)]
         for _, writer in held:
@@ -155,7 +154,7 @@ async def test_a_head_must_come_in_time(
     monkeypatch: pytest.MonkeyPatch, tls_files: TlsFiles, octets: bytes, tls: bool
 ) -> None:
     """A connection without a whole head is ended, long before an idle one would be."""
-    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(accepting, "HEAD_SECONDS", 0.05)
     async with listening(secured(tls_files) if tls else PLAIN) as url:
         port, context = int(url.rpartition(":")[2]), tls_files.trusting if tls else None
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
@@ -166,7 +165,7 @@ async def test_a_head_must_come_in_time(
 
 async def test_a_later_head_must_come_in_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept connection may be idle for longer than a head may take, and then begin one once."""
-    monkeypatch.setattr(listening_module, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(accepting, "HEAD_SECONDS", 0.05)
     ask = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
     async with listening(PLAIN) as url:
         port = int(url.rpartition(":")[2])
@@ -187,7 +186,7 @@ async def test_a_peer_that_does_not_end_tls_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, tls_files: TlsFiles
 ) -> None:
     """A connection that the service ends gives its place back without the peer's close_notify."""
-    monkeypatch.setattr(listening_module, "SHUTDOWN_SECONDS", 0.05)
+    monkeypatch.setattr(accepting, "SHUTDOWN_SECONDS", 0.05)
     settings = replace(secured(tls_files), max_connections=1)
     async with listening(settings) as url:
         port = int(url.rpartition(":")[2])

@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 import requests
 
-from pbx_stir.cps import answers
-from pbx_stir.cps import listening as listening_module
+from pbx_stir.cps import accepting, answers
 from pbx_stir.cps import server as server_module
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.stir import sealing
@@ -331,7 +330,7 @@ async def test_one_size_for_everything(run: Run, body: bytes, status: int) -> No
 
 async def test_a_body_in_chunks_is_bounded(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body of no announced length is cut off as soon as it is too long."""
-    monkeypatch.setattr(listening_module, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(accepting, "LINGER_SECONDS", 0.1)
     async with run() as cps:
         head = (
             f"POST {COLLECTION} HTTP/1.1\r\nHost: x\r\nContent-Type: application/passport\r\n"
@@ -345,7 +344,7 @@ async def test_a_body_in_chunks_is_bounded(run: Run, monkeypatch: pytest.MonkeyP
 async def test_a_slow_body_is_not_waited_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not come is a problem, and the connection closed."""
     monkeypatch.setattr(answers, "BODY_SECONDS", 0.01)
-    monkeypatch.setattr(listening_module, "LINGER_SECONDS", 0.1)
+    monkeypatch.setattr(accepting, "LINGER_SECONDS", 0.1)
     async with run() as cps:
         answer = await raw(
             cps,
