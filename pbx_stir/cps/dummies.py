@@ -25,8 +25,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pbx_stir.cps.store import Entry
 from pbx_stir.cps.wire import format_id
@@ -38,8 +37,7 @@ _SLOTS_DRAWN = 3
 _MAX_EPOCHS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """A slot's dummy without its octets: start and arrival in microseconds, id, octets' seed."""
 
     start_us: int
@@ -170,8 +168,9 @@ class Dummies:
         key = (number, drawn.start_us)
         entry = self._ready.get(key)
         if entry is None:
-            wire = sealing.to_wire(sealing.dummy(drawn.seed))
-            entry = self._ready[key] = Entry(drawn.arrival_us / _MICROSECONDS, drawn.id, wire)
+            octets = sealing.dummy(drawn.seed)
+            arrival = drawn.arrival_us / _MICROSECONDS
+            entry = self._ready[key] = Entry(arrival, drawn.id, octets, packed=True)
             if len(self._ready) > self._cached:
                 self._ready.popitem(last=False)
         else:

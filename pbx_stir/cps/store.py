@@ -9,6 +9,8 @@ Source: RFC 8816 sections 6.1 and 7.5 ("A CPS SHOULD NOT keep any stored PASSpor
 
 from __future__ import annotations
 
+import binascii
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pbx_stir.cps.wire import format_id
+from pbx_stir.stir import sealing
 
 MIN_LIFETIME_SECONDS = 5
 MAX_LIFETIME_SECONDS = 60
@@ -27,15 +30,38 @@ DEFAULT_MAX_OCTETS = 256 * 1024 * 1024
 ENTRY_OVERHEAD_OCTETS = 1024
 # A country, an area and a little more: what a holder of a range asks for has as many or more.
 _REGION_DIGITS = 6
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_PADDING = b"=" * (-sealing.WIRE_OCTETS % 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a collection, real or dummy: when it arrived, its id, its text on the wire."""
+    """One entry of a collection, real or dummy: when it arrived, its id, its octets.
+
+    ``packed`` octets are a sealed PASSporT's own and are written in base64url for each answer;
+    others are text as it stands. Real entries and dummies that look alike must be packed alike:
+    otherwise an answer's latency tells them apart.
+    """
 
     arrival: float
     id: str
-    wire: bytes
+    octets: bytes
+    packed: bool = False
+
+    @classmethod
+    def of(cls, arrival: float, entry_id: str, wire: bytes) -> Entry:
+        """Make one from its text on the wire, packed where that is a sealed PASSporT's."""
+        if len(wire) == sealing.WIRE_OCTETS:
+            with contextlib.suppress(binascii.Error):
+                octets = binascii.a2b_base64(wire.translate(_TO_STANDARD) + _PADDING)
+                if sealing.to_wire(octets) == wire:
+                    return cls(arrival, entry_id, octets, packed=True)
+        return cls(arrival, entry_id, wire)
+
+    @property
+    def wire(self) -> bytes:
+        """The text on the wire, made anew each time where the entry is packed."""
+        return sealing.to_wire(self.octets) if self.packed else self.octets
 
 
 class Placed(NamedTuple):
@@ -138,14 +164,14 @@ class MemoryStore:
         collection = self._by_number.get(number, {})
         if len(collection) >= self._max_entries_of_a_number:
             self._remove(self._oldest_of_the_greediest(collection))
-        while self._by_age and self._octets + _cost(wire) > self._max_octets:
+        entry = Entry.of(now, format_id(secrets.token_bytes(16)), wire)
+        while self._by_age and self._octets + _cost(entry) > self._max_octets:
             self._remove(self._owners.oldest_of_the_greediest())
-        entry = Entry(now, format_id(secrets.token_bytes(16)), wire)
         self._by_age[entry.id] = _Held(entry, number, owner)
         self._by_number.setdefault(number, {})[entry.id] = entry
         self._by_region.setdefault(_region(number), {})[entry.id] = None
         self._owners.add(owner, entry.id)
-        self._octets += _cost(wire)
+        self._octets += _cost(entry)
         for told in self._told:
             told(Placed(number, entry))
         return entry.id
@@ -194,7 +220,7 @@ class MemoryStore:
     def _remove(self, entry_id: str) -> None:
         """Take one entry out of every index."""
         entry, number, owner = self._by_age.pop(entry_id)
-        self._octets -= _cost(entry.wire)
+        self._octets -= _cost(entry)
         self._owners.remove(owner, entry_id)
         collection = self._by_number[number]
         del collection[entry_id]
@@ -266,6 +292,6 @@ def _region(number: str) -> str:
     return number[:_REGION_DIGITS]
 
 
-def _cost(wire: bytes) -> int:
+def _cost(entry: Entry) -> int:
     """What an entry takes in memory, about, in octets."""
-    return len(wire) + ENTRY_OVERHEAD_OCTETS
+    return len(entry.octets) + ENTRY_OVERHEAD_OCTETS

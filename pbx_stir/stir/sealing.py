@@ -39,6 +39,8 @@ PUBLIC_KEY_OCTETS = 32
 TAG_OCTETS = 16
 SEALED_OCTETS = PUBLIC_KEY_OCTETS + SEALED_PLAINTEXT + TAG_OCTETS
 DUMMY_SEED_OCTETS = 32
+# What they take in base64url without padding.
+WIRE_OCTETS = (SEALED_OCTETS * 4 + 2) // 3
 # Twice the octets: base64url needs a third more, the rest is for folding and blanks.
 MAX_WIRE_OCTETS = 2 * SEALED_OCTETS
 
@@ -51,6 +53,7 @@ _FIELD_PRIME = 2**255 - 19
 _DUMMY_NONCE = bytes(12)
 _DUMMY_PLAINTEXT = bytes(SEALED_PLAINTEXT)
 _BLANKS = b" \t\r\n"
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DER_SEQUENCE = 0x30
 
 
@@ -143,7 +146,7 @@ def dummy(seed: bytes) -> bytes:
 
 def to_wire(blob: bytes) -> bytes:
     """Write a blob as a body of type ``application/passport``: base64url without padding."""
-    return base64.urlsafe_b64encode(blob).rstrip(b"=")
+    return binascii.b2a_base64(blob, newline=False).rstrip(b"=").translate(_TO_URL_SAFE)
 
 
 def from_wire(text: bytes) -> bytes:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, MemoryStore
+from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, Entry, MemoryStore
 from pbx_stir.cps.wire import is_id
+from pbx_stir.stir import sealing
 
 NUMBER = "12125551234"
 
@@ -196,3 +197,18 @@ def test_arrivals_are_told() -> None:
     with pytest.raises(StopIteration):
         store.add(NUMBER, b"y", 2.0).send(None)
     assert [(placed.number, placed.entry.wire) for placed in told] == [(NUMBER, b"x")]
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_a_sealed_entry_is_packed_and_comes_out_as_it_went_in(part: bytes) -> None:
+    """Its octets are kept, three quarters of its text; a dummy's are kept in the same way."""
+    octets = part * (sealing.SEALED_OCTETS // len(part))
+    wire = sealing.to_wire(octets)
+    entry = Entry.of(1.0, "id", wire)
+    assert (entry.packed, entry.octets, entry.wire) == (True, octets, wire)
+
+
+@given(st.one_of(st.binary(), st.text("Az_=+/ .", min_size=5526, max_size=5526).map(str.encode)))
+def test_any_other_entry_is_kept_as_it_stands(wire: bytes) -> None:
+    """What is not exactly the text of a sealed PASSporT is not changed by a bit."""
+    assert Entry.of(1.0, "id", wire).wire == wire
