@@ -34,9 +34,8 @@ MAX_OCTETS: Final = 64 * 1024
 FETCH_SECONDS: Final = 3.0
 MOST_FETCHES: Final = 32
 
-_MEDIA_TYPE = "application/pem-certificate-chain"
+MEDIA_TYPE: Final = "application/pem-certificate-chain"
 _HEADERS = {
-    hdrs.ACCEPT: _MEDIA_TYPE,
     hdrs.ACCEPT_ENCODING: "identity",
     hdrs.USER_AGENT: "pbx-stir",
 }
@@ -72,14 +71,19 @@ class X5uFetcher:
         origin_tls: Mapping[tuple[str, int], ssl.SSLContext] | None = None,
         lookup: Lookup = system_lookup,
         seconds: float = FETCH_SECONDS,
+        accept: str = MEDIA_TYPE,
+        max_octets: int = MAX_OCTETS,
     ) -> None:
         """``hosts`` are those whose URLs are fetched, in lower case; None is any.
 
         Origins that ``rule`` names are fetched whatever ``hosts`` says, with the TLS settings of
         ``origin_tls`` where it has some. ``lookup`` blocks and is run in threads of our own;
-        ``seconds`` bound a whole fetch, names and TLS among it.
+        ``seconds`` bound a whole fetch, names and TLS among it; ``max_octets`` what is read.
+        ``accept`` is the media type asked for.
         """
         self._seconds = seconds
+        self._headers = {**_HEADERS, hdrs.ACCEPT: accept}
+        self._max_octets = max_octets
         self._rule = rule
         self._hosts = hosts
         self._origin_tls = dict(origin_tls or {})
@@ -139,14 +143,14 @@ class X5uFetcher:
     async def _get(self, checked: CheckedUrl) -> Fetched:
         tls = self._origin_tls.get((checked.host, checked.port), True)
         async with self._session(checked).get(
-            URL(checked.url, encoded=True), headers=_HEADERS, allow_redirects=False, ssl=tls
+            URL(checked.url, encoded=True), headers=self._headers, allow_redirects=False, ssl=tls
         ) as response:
             if response.status != 200:
                 raise CertificateUnavailable(f"{checked.url} answered {response.status}")
             coding = response.headers.get(hdrs.CONTENT_ENCODING, "identity")
             if coding.strip().lower() not in ("", "identity"):
                 raise CertificateUnavailable(f"{checked.url} answered with a compressed body")
-            body = await _read_bounded(response, checked.url)
+            body = await _read_bounded(response, checked.url, self._max_octets)
             return Fetched(body, _max_age(response.headers.getall(hdrs.CACHE_CONTROL, [])))
 
     def _session(self, checked: CheckedUrl) -> aiohttp.ClientSession:
@@ -215,18 +219,18 @@ def _new_session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     )
 
 
-async def _read_bounded(response: aiohttp.ClientResponse, url: str) -> bytes:
+async def _read_bounded(response: aiohttp.ClientResponse, url: str, most: int) -> bytes:
     """Read the body while it comes; a server may lie about its length, or give none."""
     body = bytearray()
-    if (response.content_length or 0) <= MAX_OCTETS:
+    if (response.content_length or 0) <= most:
         async for chunk in response.content.iter_chunked(_CHUNK_OCTETS):
             body += chunk
-            if len(body) > MAX_OCTETS:
+            if len(body) > most:
                 break
         else:
             return bytes(body)
     response.close()
-    raise CertificateUnavailable(f"{url} answered more than {MAX_OCTETS} octets")
+    raise CertificateUnavailable(f"{url} answered more than {most} octets")
 
 
 def _max_age(values: Sequence[str]) -> float | None:

@@ -98,7 +98,7 @@ class Advertisement:
         checked: set[str] = set()
         for key, url in self._pairs.items():
             if url not in checked:
-                _check_url(url)
+                check_cps_url(url)
                 checked.add(url)
             if found := _CODE.fullmatch(key):
                 self._codes[found[1]] = url
@@ -350,8 +350,11 @@ def _texts(found: Mapping[str, object]) -> dict[str, str]:
     return texts
 
 
-def _check_url(url: str) -> None:
-    """Check a URL's form; whether a stranger's may be connected to is for others to say."""
+def check_cps_url(url: str) -> None:
+    """Check a URL's form; whether a stranger's may be connected to is for others to say.
+
+    Raises ``MalformedAdvertisement``.
+    """
     try:
         parts = urlsplit(url)
         origin = ((parts.hostname or "").lower(), parts.port or 443)
