@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.exchange import MAX_ANSWER_OCTETS, Exchange, Reply, expect, failures_mapped
+from pbx_stir.cps.holder import Holder
 from pbx_stir.cps.origin import CpsUrl
 from pbx_stir.cps.placing import Placing, TokenSource
 from pbx_stir.cps.proxy import Proxy
@@ -31,8 +32,9 @@ class CpsClient:
     """Speaks to any number of CPSs at the same time, over connections that are kept.
 
     Its connections are its own: what is sent under our name and what is sent without it go through
-    clients of their own. Without ``tokens`` stores carry none. The rest is as for ``Exchange``.
-    Belongs to the event loop that uses it first; ``close`` it there.
+    clients of their own. Without ``tokens`` stores carry none; without ``holder`` no retrieval is
+    signed. The rest is as for ``Exchange``. Belongs to the event loop that uses it first; ``close``
+    it there.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class CpsClient:
         egress: EgressRule | None = None,
         proxy: Proxy | None = None,
         tokens: TokenSource | None = None,
+        holder: Holder | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -57,6 +60,7 @@ class CpsClient:
             now=now,
         )
         self._placing = Placing(self._exchange, tokens)
+        self._holder = holder
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -130,14 +134,12 @@ class CpsClient:
         try:
             origin = self._exchange.origin(cps)
             async with self._exchange.deadline(give_up_at):
-                reply = await self._exchange.send(
-                    origin, "GET", f"{wire.collection_path(number)}?expand=1"
-                )
+                reply = await self._get(origin, number, f"{wire.collection_path(number)}?expand=1")
                 listed = wire.parse_list(expect(reply, 200).body, reply.content_type)
                 wires += [each.wire for each in listed if each.wire is not None]
                 hrefs = [each.href for each in listed if each.wire is None]
                 if hrefs:
-                    await self._fetch_items(origin, hrefs, wires)
+                    await self._fetch_items(origin, number, hrefs, wires)
         except CpsRefused as error:
             reason, detail = Reason.CPS_REFUSED, error.message
         except PbxStirError as error:
@@ -149,7 +151,17 @@ class CpsClient:
             detail = f"{skipped} entries cannot be decoded"
         return Answer(cps, number, blobs, reason, detail, reply.clock_offset if reply else None)
 
-    async def _fetch_items(self, origin: CpsUrl, hrefs: list[str], wires: list[bytes]) -> None:
+    async def _get(self, origin: CpsUrl, number: str, path: str, limit: int = 0) -> Reply:
+        """Send one retrieval, signed where its CPS is to see who asks."""
+        more = None
+        if self._holder is not None:
+            now = self._exchange.time_at(origin)
+            more = self._holder.authorization(origin, path, number, now)
+        return await self._exchange.send(origin, "GET", path, limit=limit, more=more)
+
+    async def _fetch_items(
+        self, origin: CpsUrl, number: str, hrefs: list[str], wires: list[bytes]
+    ) -> None:
         """Fetch entries one by one where only paths are listed; those that fail are left out."""
         room = asyncio.Semaphore(_ITEMS_AT_A_TIME)
 
@@ -158,9 +170,8 @@ class CpsClient:
                 try:
                     with failures_mapped():
                         # One answer must not become larger because it comes in pieces.
-                        reply = await self._exchange.send(
-                            origin, "GET", origin.path_of(href), limit=sealing.MAX_WIRE_OCTETS
-                        )
+                        path, limit = origin.path_of(href), sealing.MAX_WIRE_OCTETS
+                        reply = await self._get(origin, number, path, limit)
                 except PbxStirError:
                     return
             if reply.status == 200:

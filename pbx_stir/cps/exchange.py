@@ -169,6 +169,22 @@ class Exchange:
         async with session.request(method, url, **arguments) as response:
             return replace(await self._read(origin, response, limit), resent=True)
 
+    @asynccontextmanager
+    async def stream(
+        self, origin: CpsUrl, path: str, more: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a GET whose answer is read as it comes; ``more`` are its header fields.
+
+        Not through a proxy. What it raises is for the caller to map (``failures_mapped``).
+        """
+        session = self._session(guarded=origin.guarded)
+        headers = {"Accept-Encoding": "identity", **more}
+        url = origin.url(path)
+        async with session.get(
+            url, headers=headers, allow_redirects=False, trace_request_ctx=_Attempt()
+        ) as response:
+            yield response
+
     async def _read(self, origin: CpsUrl, response: aiohttp.ClientResponse, limit: int) -> Reply:
         """Read an answer up to the limit. Raises ``CpsUnavailable`` for more, or for a coding."""
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
