@@ -144,6 +144,7 @@ class CpsSection(_Strict, frozen=True):
     most_connections: Annotated[int, Meta(ge=16, le=100_000)] = 4096
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
+    metrics: str = ""
 
 
 class Configuration(_Strict, frozen=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
 import sys
@@ -68,7 +69,7 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
     loaded = config.load(Path(args.config))
     section = loaded.values.cps
     host, port = parse_listen(args.listen or section.listen)
-    anchors = configured.anchors(loaded, "cps.trust", section.trust).current()
+    anchors = configured.anchors(loaded, "cps.trust", section.trust)
     return CpsSettings(
         host=host,
         port=port,
@@ -83,7 +84,8 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         max_connections=section.most_connections,
         max_connections_of_a_peer=section.most_connections_of_a_peer,
         handshakes_of_a_peer=float(section.most_handshakes_of_a_peer),
-        anchors=anchors if section.trust else None,
+        metrics=section.metrics,
+        anchors=anchors.current if section.trust else None,
         spc_policy=configured.spc_policy(loaded),
     )
 
@@ -120,13 +122,23 @@ def serve(settings: CpsSettings) -> int:
 
 async def _serve(settings: CpsSettings) -> None:
     """Listen, say so, wait for a signal, end gracefully."""
+    from pbx_stir import metrics
     from pbx_stir.cps.listening import listening
+    from pbx_stir.cps.tally import Tally
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with listening(settings) as url:
+    async with contextlib.AsyncExitStack() as running:
+        tally = None
+        if settings.metrics:
+            tally = Tally()
+            told = await running.enter_async_context(
+                metrics.serving(*parse_listen(settings.metrics), tally)
+            )
+            _log.info("metrics at %s", told)
+        url = await running.enter_async_context(listening(settings, tally=tally))
         if not settings.tokens:
             _log.warning("storing needs no token: anybody who can connect may store")
         print(f"listening on {url}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from aiohttp import web
 
 from pbx_stir.cps.answers import problem
 from pbx_stir.cps.limits import PeerBuckets, Places, peer_name
+from pbx_stir.cps.tally import Tally
 
 KEEP_ALIVE_SECONDS: Final = 75.0
 HEAD_SECONDS: Final = 10.0
@@ -58,6 +59,11 @@ class Doors:
         self._handshakes = handshakes
         self._clock = clock
         self.turned_away = 0
+
+    def count_in(self, tally: Tally) -> None:
+        """Let a tally show how many are in, and how many were turned away."""
+        tally.gauges["connections"] = lambda: len(self._places)
+        tally.gauges["connections_turned_away"] = lambda: self.turned_away
 
     def enter(self, address: object) -> Place | None:
         """Give a place to who connects from a socket's address, or None."""

@@ -24,6 +24,7 @@ from pbx_stir.cps.origin import is_loopback
 from pbx_stir.cps.server import DRAINED, build_application
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
+from pbx_stir.cps.tally import Tally
 from pbx_stir.errors import ConfigurationError
 
 DRAIN_SECONDS = 5.0
@@ -61,6 +62,7 @@ async def listening(
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
+    tally: Tally | None = None,
 ) -> AsyncIterator[str]:
     """Run a CPS as long as the context lasts; give its URL. Port 0 takes a free one.
 
@@ -76,7 +78,9 @@ async def listening(
         raise ConfigurationError(f"cps: {error}") from error
     listener = _bind(settings)
     try:
-        application = build_application(settings, held, now, clock=clock)
+        application = build_application(settings, held, now, clock=clock, tally=tally)
+        if tally is not None:
+            doors.count_in(tally)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
         await runner.setup()
         try:

@@ -18,6 +18,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
@@ -28,6 +29,7 @@ from pbx_stir.cps.retrieving import Retrieving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.storing import Storing
+from pbx_stir.cps.tally import Tally
 from pbx_stir.cps.wire import Resource
 from pbx_stir.errors import MalformedNumber, StoreUnavailable
 
@@ -53,19 +55,37 @@ def build_application(
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
+    tally: Tally | None = None,
 ) -> web.Application:
     """Build the application.
 
     ``now`` is the wall clock, by which records expire; ``clock`` is one that never steps, by which
     rates are kept, and entries live and dummies come where the store has no clock of its own.
+    ``tally`` counts what is answered.
     """
     service = _Service(settings, store, now, clock)
-    application = web.Application(middlewares=[failures_as_problems])
+    counted = _counting(tally) if tally is not None else []
+    application = web.Application(middlewares=[*counted, failures_as_problems])
     # One route: paths are told apart before they are decoded, see wire.parse_target.
     application.router.add_route("*", "/{path:.*}", service.answer, expect_handler=_continue_later)
     application.cleanup_ctx.append(service.sweeping)
     application[DRAINED] = service.drained
     return application
+
+
+def _counting(tally: Tally) -> list[Middleware]:
+    @web.middleware
+    async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        try:
+            target = wire.parse_target(request.rel_url.raw_path)
+        except MalformedNumber:
+            target = None
+        resource = target.resource.value if target else ""
+        tally.answered(resource, request.method, response.status)
+        return response
+
+    return [counting]
 
 
 async def _continue_later(request: web.Request) -> None:

@@ -25,8 +25,9 @@ class CpsSettings:
 
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
     kept, None keeps none. ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are
-    TLS handshakes a second, twice as many at once. Peers on loopback have no rate and no limit of
-    connections of their own. Checked where it is used: ``listening``.
+    TLS handshakes a second, twice as many at once. ``metrics`` is HOST:PORT for them, "" for none.
+    Peers on loopback have no rate and no limit of connections of their own. Checked where it is
+    used: ``listening``.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +46,7 @@ class CpsSettings:
     max_connections: int = 4_096
     max_connections_of_a_peer: int = 256
     handshakes_of_a_peer: float = 20.0
+    metrics: str = ""
     anchors: Callable[[], Anchors] | None = None
     spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
     revocation: RevocationSource | None = None
