@@ -25,10 +25,10 @@ from pbx_stir.directory.enum import (
 from pbx_stir.errors import ConfigurationError, Unavailable
 
 pytest.importorskip("dns", reason="dnspython is not installed")
-import dns.flags  # noqa: E402
-import dns.message  # noqa: E402
-import dns.rcode  # noqa: E402
-import dns.rrset  # noqa: E402
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rrset
 
 NUMBER = "12125551234"
 NAME = "4.3.2.1.5.5.5.2.1.2.1.cps.example.net."
