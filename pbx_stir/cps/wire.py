@@ -37,6 +37,7 @@ _MAX_DETAIL = 200
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HREF = re.compile(r"(?:https?://[A-Za-z0-9.\-\[\]:]{1,255})?(?:/[A-Za-z0-9._~%+*@:=-]+)+/?")
+_NEXT_KEYS = re.compile(r"/[A-Za-z0-9._~%+*@:/-]{1,255}/keys\?after=[A-Za-z0-9._~-]{1,64}")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -57,7 +58,7 @@ class Resource(Enum):
 class Target:
     """A parsed path: the canonical number of a collection, item or keys, and an item's id.
 
-    Of ``BULK`` and ``BULK_ITEM`` ``number`` is the digits that numbers begin with.
+    Of ``BULK``, ``BULK_ITEM`` and ``BULK_KEYS`` ``number`` is the digits that numbers begin with.
     """
 
     resource: Resource
@@ -122,6 +123,16 @@ def bulk_path(prefix: str) -> str:
 def keys_path(number: str) -> str:
     """Give the path of a canonical number's records."""
     return f"/cps/{number}/keys"
+
+
+def bulk_keys_path(prefix: str) -> str:
+    """Give the path of the records of all numbers with a prefix."""
+    return f"/cps/{prefix}*/keys"
+
+
+def next_keys_path(prefix: str, after: str) -> str:
+    """Give the path of the page of records that comes after a place."""
+    return f"{bulk_keys_path(prefix)}?after={after}"
 
 
 def format_id(octets: bytes) -> str:
@@ -207,10 +218,11 @@ class _List(msgspec.Struct, forbid_unknown_fields=False):
     ppts: list[str | _ListedItem]
 
 
-class _Records(msgspec.Struct, forbid_unknown_fields=False):
-    """A number's records in JSON."""
+class _Records(msgspec.Struct, forbid_unknown_fields=False, omit_defaults=True):
+    """Records in JSON; ``next`` is the next page's path, where there is one."""
 
     records: list[str]
+    next: str = ""
 
 
 class _Problem(msgspec.Struct, omit_defaults=True):
@@ -253,9 +265,9 @@ def parse_list(body: bytes, content_type: str) -> tuple[Listed, ...]:
     return tuple(found)
 
 
-def format_records(tokens: Sequence[str]) -> bytes:
-    """Write a number's signed records as JSON."""
-    return _write(_Records(list(tokens)))
+def format_records(tokens: Sequence[str], following: str = "") -> bytes:
+    """Write signed records as JSON; ``following`` is the next page's path, or empty."""
+    return _write(_Records(list(tokens), following))
 
 
 def parse_records(body: bytes) -> tuple[str, ...]:
@@ -263,8 +275,23 @@ def parse_records(body: bytes) -> tuple[str, ...]:
 
     Raises ``MalformedAnswer``.
     """
+    return tuple(_parsed_records(body).records[:MAX_RECORDS])
+
+
+def parse_records_page(body: bytes) -> tuple[tuple[str, ...], str]:
+    """Read a page of a prefix's signed records, not checked, and the next page's path, or "".
+
+    Raises ``MalformedAnswer``, also for a path that is none.
+    """
+    read = _parsed_records(body)
+    if read.next and not _NEXT_KEYS.fullmatch(read.next):
+        raise MalformedAnswer(f"not the path of a next page: {read.next[:64]!r}")
+    return tuple(read.records[:MAX_LISTED]), read.next
+
+
+def _parsed_records(body: bytes) -> _Records:
     try:
-        return tuple(_read_records(body).records[:MAX_RECORDS])
+        return _read_records(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedAnswer(f"not a list of records: {error}") from error
 

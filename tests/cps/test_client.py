@@ -21,7 +21,7 @@ from pbx_stir.stir import sealing
 from pbx_stir.stir.x5u import EgressRule
 
 from .conftest import NOW, Authority, Run, TlsFiles
-from .test_records import record
+from .records import record
 
 NUMBER = "12125551234"
 Reply = Callable[[bytes], bytes | None]
@@ -420,7 +420,8 @@ async def test_records(run: Run, authority: Authority) -> None:
 
     credential = authority.credential(NUMBER)
     token = sign_record(record(serial=2), credential)
-    async with run(anchors=authority.anchors) as cps, plain_client(now=lambda: NOW) as client:
+    running = run(anchors=lambda: authority.anchors)
+    async with running as cps, plain_client(now=lambda: NOW) as client:
         assert await client.get_records(cps.url, NUMBER, soon()) == ()
         await client.put_record(cps.url, NUMBER, token, soon())
         assert await client.get_records(cps.url, NUMBER, soon()) == (token,)

@@ -1,46 +1,34 @@
-"""Tests of pbx_stir.cps.records, and of the server's part in it."""
+"""Which records a CPS keeps, and which of two."""
 
 from __future__ import annotations
 
-import json
-
-import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pbx_stir.cps.records import RecordShelf, Shelved
-from pbx_stir.errors import MalformedRecord, Refused
-from pbx_stir.stir import sealing
-from pbx_stir.stir.certificate import SpcPolicy
+from pbx_stir.cps.records import (
+    MAX_ROWS_OF_A_SIGNER,
+    MAX_SPANS_OF_A_SIGNER,
+    REMEMBERED_SECONDS,
+    RecordCheck,
+    Row,
+    Shelved,
+    covers,
+    first_prefix_under,
+    place,
+    prefix_of,
+    without,
+)
+from pbx_stir.cps.records import (
+    given as given_out,
+)
+from pbx_stir.errors import CertificateRevoked, CertificateUnavailable, MalformedRecord, Refused
+from pbx_stir.stir.certificate import Path, SpcPolicy
 from pbx_stir.stir.credential import Credential
-from pbx_stir.stir.record import EncryptionKey, Record, sign_record
+from pbx_stir.stir.record import MAX_LIFETIME_SECONDS, sign_record
 
-from .conftest import NOW, Authority, Run
-
-NUMBER = "12125551234"
-OTHER = "12125551235"
-
-
-def record(
-    *numbers: str, serial: int = 1, keys: int = 1, hours: int = 24, cps: str = "https://cps.example"
-) -> Record:
-    """A record with fresh keys; a tombstone where there are none."""
-    return Record(
-        numbers=numbers or (NUMBER,),
-        cps=(cps,),
-        keys=tuple(
-            EncryptionKey(sealing.public_octets(sealing.new_private_key())) for _ in range(keys)
-        ),
-        serial=serial,
-        iat=int(NOW) - 10,
-        exp=int(NOW) + hours * 3600,
-        revoked=not keys,
-    )
-
-
-@pytest.fixture
-def shelf(authority: Authority) -> RecordShelf:
-    """An empty shelf that trusts the lab's authority."""
-    return RecordShelf(authority.anchors, SpcPolicy())
+from .conftest import NOW, Authority
+from .records import NUMBER, OTHER, checked, record
 
 
 @pytest.fixture(scope="module")
@@ -49,148 +37,157 @@ def company(authority: Authority) -> Credential:
     return authority.credential(NUMBER, OTHER)
 
 
-def test_an_unknown_number_has_none(shelf: RecordShelf) -> None:
-    """Nothing is kept of a number until somebody puts it."""
-    assert shelf.tokens(NUMBER, NOW) == ()
+@pytest.fixture
+def check(authority: Authority) -> RecordCheck:
+    """A check that trusts the lab's authority."""
+    return RecordCheck(lambda: authority.anchors, SpcPolicy())
 
 
-def test_a_record_is_found_under_all_its_numbers(shelf: RecordShelf, company: Credential) -> None:
-    """Put under one number, it is given for each that it names, and for no other."""
-    token = sign_record(record(f"{NUMBER}-{OTHER}"), company)
-    assert shelf.put(NUMBER, token, NOW) is Shelved.KEPT
-    assert shelf.tokens(NUMBER, NOW) == shelf.tokens(OTHER, NOW) == (token,)
-    assert shelf.tokens("12125551236", NOW) == shelf.tokens("1212555123", NOW) == ()
+def test_a_checked_record_is_what_a_shelf_needs(check: RecordCheck, company: Credential) -> None:
+    """Its numbers, serial, the keys that senders would use, and until when it is good."""
+    signed = record(f"{NUMBER}-{OTHER}", serial=7, keys=5)
+    found = check.check(OTHER, sign_record(signed, company), NOW)
+    assert found is not None
+    assert (found.spans, found.serial, found.keys) == (((NUMBER, OTHER),), 7, 2)
+    assert found.exp == signed.exp
 
 
-def test_serials_only_grow(shelf: RecordShelf, company: Credential) -> None:
-    """A newer record takes the older one's place; the same or an older one is refused."""
-    tokens = [sign_record(record(serial=serial), company) for serial in (5, 5, 4, 6)]
-    got = [shelf.put(NUMBER, token, NOW) for token in tokens]
-    assert got == [Shelved.KEPT, Shelved.NOT_NEWER, Shelved.NOT_NEWER, Shelved.KEPT]
-    assert shelf.tokens(NUMBER, NOW) == (tokens[3],)
-    assert len(shelf) == 1
-
-
-def test_a_tombstone_bars_what_it_revoked(shelf: RecordShelf, company: Credential) -> None:
-    """After a tombstone an older record does not come back, and the tombstone is given out."""
-    old = sign_record(record(serial=1), company)
-    tombstone = sign_record(record(serial=2, keys=0), company)
-    assert [shelf.put(NUMBER, each, NOW) for each in (old, tombstone, old)] == [
-        Shelved.KEPT,
-        Shelved.KEPT,
-        Shelved.NOT_NEWER,
-    ]
-    assert shelf.tokens(NUMBER, NOW) == (tombstone,)
-
-
-def test_a_newer_record_of_fewer_numbers_leaves_the_others(
-    shelf: RecordShelf, company: Credential
-) -> None:
-    """Of each number the signer's newest record that names it is given."""
-    both = sign_record(record(NUMBER, OTHER, serial=1), company)
-    one = sign_record(record(NUMBER, serial=2), company)
-    for token in (both, one):
-        assert shelf.put(NUMBER, token, NOW) is Shelved.KEPT
-    assert shelf.tokens(NUMBER, NOW) == (one,)
-    assert shelf.tokens(OTHER, NOW) == (both,)
-    assert shelf.put(NUMBER, both, NOW) is Shelved.NOT_NEWER
-
-
-def test_records_expire(shelf: RecordShelf, company: Credential) -> None:
-    """An expired record is not given, and a sweep frees it."""
-    shelf.put(NUMBER, sign_record(record(hours=1), company), NOW)
-    assert shelf.tokens(NUMBER, NOW + 3600) == ()
-    shelf.sweep(NOW + 3600)
-    assert len(shelf) == 0
-    assert (shelf._by_prefix, shelf._octets) == ({}, 0)
-
-
-def test_eight_keys_a_number(shelf: RecordShelf, authority: Authority) -> None:
-    """Four signers with two keys each fill a number; a fifth is refused, the four may renew."""
-    signers = [authority.credential(NUMBER, name=f"company {n}") for n in range(5)]
-    for signer in signers[:4]:
-        token = sign_record(record(keys=2), signer)
-        assert shelf.put(NUMBER, token, NOW) is Shelved.KEPT
-    assert shelf.put(NUMBER, sign_record(record(), signers[4]), NOW) is Shelved.TOO_MANY
-    newer = sign_record(record(serial=2, keys=2), signers[0])
-    assert shelf.put(NUMBER, newer, NOW) is Shelved.KEPT
-    assert len(shelf.tokens(NUMBER, NOW)) == 4
-
-
-def test_tombstones_are_bounded(shelf: RecordShelf, authority: Authority) -> None:
-    """Records without keys take room too: sixteen of a number are enough."""
-    for each in range(16):
-        signer = authority.credential(NUMBER, name=f"company {each}")
-        assert shelf.put(NUMBER, sign_record(record(keys=0), signer), NOW) is Shelved.KEPT
-    signer = authority.credential(NUMBER)
-    assert shelf.put(NUMBER, sign_record(record(keys=0), signer), NOW) is Shelved.TOO_MANY
-
-
-def test_memory_is_bounded(authority: Authority, company: Credential) -> None:
-    """A full shelf says so, and keeps what it has."""
-    shelf = RecordShelf(authority.anchors, SpcPolicy(), max_octets=6000)
-    first = sign_record(record(), company)
-    assert shelf.put(NUMBER, first, NOW) is Shelved.KEPT
-    assert shelf.put(OTHER, sign_record(record(OTHER), company), NOW) is Shelved.FULL
-    assert shelf.tokens(NUMBER, NOW) == (first,)
-
-
-def test_a_record_for_another_number_is_not_kept(shelf: RecordShelf, company: Credential) -> None:
+def test_a_record_for_another_number_is_none(check: RecordCheck, company: Credential) -> None:
     """A record is put under one of its own numbers."""
-    token = sign_record(record(OTHER), company)
-    assert shelf.put(NUMBER, token, NOW) is Shelved.NOT_THIS_NUMBER
+    assert check.check(NUMBER, sign_record(record(OTHER), company), NOW) is None
 
 
-def test_a_stranger_is_refused(shelf: RecordShelf, authority: Authority) -> None:
+def test_a_signer_is_its_key(check: RecordCheck, authority: Authority, company: Credential) -> None:
+    """Two certificates of one name are two signers; one signer's records have one."""
+    tokens = [sign_record(record(serial=serial), company) for serial in (1, 2)]
+    tokens.append(sign_record(record(), authority.credential(NUMBER, OTHER)))
+    signers = [found.signer for each in tokens if (found := check.check(NUMBER, each, NOW))]
+    assert signers[0] == signers[1] != signers[2]
+
+
+def test_a_stranger_is_refused(check: RecordCheck, authority: Authority) -> None:
     """Without authority over the number, or under another root, nothing is kept."""
     for signer in (authority.credential(OTHER), Authority().credential(NUMBER)):
         with pytest.raises(Refused):
-            shelf.put(NUMBER, sign_record(record(), signer), NOW)
+            check.check(NUMBER, sign_record(record(), signer), NOW)
     with pytest.raises(MalformedRecord):
-        shelf.put(NUMBER, "a.b.c", NOW)
-    assert len(shelf) == 0
+        check.check(NUMBER, "a.b.c", NOW)
 
 
-async def test_over_http(run: Run, authority: Authority, company: Credential) -> None:
-    """PUT and GET of /keys: 204, 409 for an old serial, 400 for strangers, 415, 413."""
-    stranger = authority.credential(OTHER, name="stranger")
-    plain = record(serial=3, cps="http://127.0.0.1:8480")
-    token = sign_record(record(serial=2), company)
-    jose = "application/jose"
-    steps = [
-        (token, jose, 204),
-        (token, jose, 409),
-        (sign_record(record(serial=3), stranger), jose, 400),
-        (sign_record(record(OTHER, serial=3), company), jose, 400),
-        ("not a record", jose, 400),
-        ("\u00e9", jose, 400),
-        (token, "text/plain", 415),
-        ("x" * 40_000, jose, 413),
-        # A CPS without TLS is a lab on loopback, and may be named so.
-        (sign_record(plain, company), jose, 204),
+class Revocation:
+    """Says of every path the same."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def check(self, path: Path, now: float) -> None:
+        """Raise what it has."""
+        if self.error is not None:
+            raise self.error
+
+
+def test_a_revoked_signer_is_refused(authority: Authority, company: Credential) -> None:
+    """A record of a revoked certificate is refused, one of an unknown state as the policy says."""
+    revocation = Revocation()
+    check = RecordCheck(lambda: authority.anchors, SpcPolicy(), revocation=revocation)
+    token = sign_record(record(), company)
+    assert check.check(NUMBER, token, NOW) is not None
+    for error in (CertificateRevoked("revoked"), CertificateUnavailable("not known")):
+        revocation.error = error
+        with pytest.raises(type(error)):
+            check.check(NUMBER, token, NOW)
+
+
+def row(record_spans: str, serial: int, **more: float) -> Row:
+    """A row of Alice's."""
+    spans = checked(*record_spans.split()).spans
+    exp = more.get("exp", NOW + 3600)
+    return Row("t", b"Alice", spans, serial, 1, exp, NOW + 8 * 86400, more.get("since", NOW - 9))
+
+
+def test_a_newer_record_cuts_its_numbers_out_of_older_ones() -> None:
+    """What it names whole is gone, of the rest the other numbers stay; its place is the first's."""
+    ten, one, newest = row("10-16 18-19", 1, since=NOW - 99), row("15", 2), row("17", 9)
+    placed = place(checked("15-18", serial=3), "15", [ten, one, newest], [], NOW)
+    assert placed.shelved is Shelved.KEPT
+    assert placed.gone == (one,)
+    assert [each.spans for each in placed.cut] == [(("10", "14"), ("19", "19"))]
+    assert placed.row is not None
+    assert placed.row.spans == (("15", "16"), ("18", "18"))
+    assert placed.row.since == NOW - 99
+    assert place(checked("15-18", serial=3), "17", [newest], [], NOW).shelved is Shelved.NOT_NEWER
+
+
+def test_a_serial_is_remembered_as_long_as_an_older_record_could_be_good() -> None:
+    """Seven days, however soon the record itself expires; what took its place remembers longer."""
+    placed = place(checked("15", serial=3), "15", [], [], NOW)
+    assert placed.row is not None
+    assert placed.row.until == NOW + REMEMBERED_SECONDS >= NOW + MAX_LIFETIME_SECONDS
+    later = row("15", 1)
+    placed = place(checked("15", serial=3), "15", [later], [], NOW)
+    assert placed.row is not None
+    assert placed.row.until == max(later.until, NOW + REMEMBERED_SECONDS)
+
+
+def test_an_expired_holder_has_lost_its_place() -> None:
+    """Who comes back after its record expired stands behind those who came meanwhile."""
+    placed = place(checked("15", serial=3), "15", [row("15", 1, exp=NOW - 1)], [], NOW)
+    assert placed.row is not None
+    assert placed.row.since == NOW
+
+
+def test_a_signer_is_bounded() -> None:
+    """Neither rows nor spans grow beyond what is searched in little time."""
+    rows = [row(str(1000 + each), 1, exp=NOW - 1) for each in range(MAX_ROWS_OF_A_SIGNER)]
+    assert place(checked("15", serial=3), "15", rows, [], NOW).shelved is Shelved.TOO_MANY
+    assert place(checked("1000", serial=3), "1000", rows, [], NOW).shelved is Shelved.KEPT
+    many = row(" ".join(str(2 * each) for each in range(5000, 5000 + MAX_SPANS_OF_A_SIGNER)), 1)
+    assert place(checked("15", serial=3), "15", [many], [], NOW).shelved is Shelved.TOO_MANY
+
+
+def test_who_came_first_is_given_first() -> None:
+    """Eight keys a number: a holder does not lose its place by renewing its record."""
+    rows = [
+        Row(str(since), bytes([since]), (("15", "15"),), 1, 2, NOW + 9, NOW + 9, float(since))
+        for since in (5, 1, 4, 2, 3)
     ]
-    async with run(anchors=authority.anchors, tokens=True) as cps, aiohttp.ClientSession() as http:
-        path = f"{cps.url}/cps/+1.212.555.1234/keys"
-        for body, content_type, status in steps:
-            headers = {"Content-Type": content_type}
-            async with http.put(path, data=body.encode(), headers=headers) as response:
-                assert (response.status, body[:20]) == (status, body[:20])
-        async with http.get(f"{cps.url}/cps/{NUMBER}/keys") as response:
-            assert json.loads(await response.read()) == {"records": [steps[-1][0]]}
-            assert response.headers["Cache-Control"] == "no-store"
-        async with http.get(f"{cps.url}/cps/16465550000/keys") as response:
-            assert (response.status, await response.json()) == (200, {"records": []})
+    assert given_out(rows, NOW) == ("1", "2", "3", "4")
+    assert given_out(rows, NOW + 9) == ()
 
 
-async def test_without_anchors_no_record_is_taken(run: Run, company: Credential) -> None:
-    """503 says that anchors are missing; the empty list is there all the same."""
-    async with run() as cps, aiohttp.ClientSession() as session:
-        path = f"{cps.url}/cps/{NUMBER}/keys"
-        headers = {"Content-Type": "application/jose"}
-        async with session.put(
-            path, data=sign_record(record(), company), headers=headers
-        ) as response:
-            assert response.status == 503
-            assert "anchors" in await response.text()
-        async with session.get(path) as response:
-            assert await response.json() == {"records": []}
+SPANS = st.lists(
+    st.tuples(st.integers(0, 99), st.integers(0, 99)).map(
+        lambda pair: (f"{min(pair):02d}", f"{max(pair):02d}")
+    )
+    | st.integers(0, 9).map(lambda one: (str(one), str(one))),
+    max_size=6,
+)
+
+
+@given(SPANS, SPANS)
+def test_cutting_is_set_difference(
+    spans: list[tuple[str, str]], taken: list[tuple[str, str]]
+) -> None:
+    """What is left covers exactly the numbers of the one and not of the other."""
+    left = without(spans, taken)
+    every = [f"{each:02d}" for each in range(100)] + [str(each) for each in range(10)]
+    assert [covers(left, each) for each in every] == [
+        covers(spans, each) and not covers(taken, each) for each in every
+    ]
+    assert without(left, taken) == left
+
+
+@given(SPANS.filter(bool), st.integers(0, 99).map(str) | st.integers(0, 9).map(str))
+def test_a_prefix_finds_what_has_a_number_under_it(
+    spans: list[tuple[str, str]], prefix: str
+) -> None:
+    """A row has a place under a prefix exactly where it names a number that begins with it."""
+    every = [f"{each:02d}" for each in range(100)] + [str(each) for each in range(10)]
+    some = Row("t", b"s", tuple(spans), 1, 1, NOW, NOW, NOW)
+    found = first_prefix_under(some, prefix)
+    assert (found is not None) == any(
+        covers(spans, each) for each in every if each.startswith(prefix)
+    )
+    if found is not None:
+        assert found in {prefix_of(span) for span in spans}
+        assert found.startswith(prefix) or prefix.startswith(found)

@@ -30,7 +30,7 @@ async def test_a_key_is_published_found_sealed_to_and_opened(tmp_path: Path) -> 
     alice = lab.credential()
     files = KeyFiles(tmp_path / "keys")
     client = CpsClient(allow_plain=True)
-    settings = CpsSettings(port=0, tls=False, tokens=False, anchors=lab.anchors)
+    settings = CpsSettings(port=0, tls=False, tokens=False, anchors=lambda: lab.anchors)
     keyring = Keyring(files)
 
     async with listening(settings) as url:

@@ -1,0 +1,137 @@
+"""The CPS's records of keys, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import aiohttp
+import pytest
+
+from pbx_stir.cps.records import CheckedRecord, Shelved
+from pbx_stir.cps.shelf import MemoryShelf, RecordPage
+from pbx_stir.errors import CertificateUnavailable, StoreUnavailable
+from pbx_stir.stir.certificate import Path
+from pbx_stir.stir.credential import Credential
+from pbx_stir.stir.record import sign_record
+
+from .conftest import NOW, Authority, Run
+from .records import NUMBER, OTHER, checked, record
+
+JOSE = {"Content-Type": "application/jose"}
+
+
+@pytest.fixture(scope="module")
+def company(authority: Authority) -> Credential:
+    """Who has both numbers."""
+    return authority.credential(NUMBER, OTHER)
+
+
+async def test_over_http(run: Run, authority: Authority, company: Credential) -> None:
+    """PUT and GET of /keys: 204, 409 for an old serial, 400 for strangers, 415, 413."""
+    stranger = authority.credential(OTHER, name="stranger")
+    plain = record(serial=3, cps="http://127.0.0.1:8480")
+    token = sign_record(record(serial=2), company)
+    jose = "application/jose"
+    steps = [
+        (token, jose, 204),
+        (token, jose, 409),
+        (sign_record(record(serial=3), stranger), jose, 400),
+        (sign_record(record(OTHER, serial=3), company), jose, 400),
+        ("not a record", jose, 400),
+        ("\u00e9", jose, 400),
+        (token, "text/plain", 415),
+        ("x" * 40_000, jose, 413),
+        # A CPS without TLS is a lab on loopback, and may be named so.
+        (sign_record(plain, company), jose, 204),
+    ]
+    trust = {"anchors": lambda: authority.anchors, "tokens": True}
+    async with run(**trust) as cps, aiohttp.ClientSession() as http:
+        path = f"{cps.url}/cps/+1.212.555.1234/keys"
+        for body, content_type, status in steps:
+            headers = {"Content-Type": content_type}
+            async with http.put(path, data=body.encode(), headers=headers) as response:
+                assert (response.status, body[:20]) == (status, body[:20])
+        async with http.get(f"{cps.url}/cps/{NUMBER}/keys") as response:
+            assert json.loads(await response.read()) == {"records": [steps[-1][0]]}
+            assert response.headers["Cache-Control"] == "no-store"
+        async with http.get(f"{cps.url}/cps/16465550000/keys") as response:
+            assert (response.status, await response.json()) == (200, {"records": []})
+
+
+async def test_by_prefix(run: Run) -> None:
+    """A prefix gives the records of all its numbers, in pages that name the next one."""
+    shelf = MemoryShelf()
+    for each in range(100):
+        number = str(12125550000 + each)
+        await shelf.put(number, checked(number, signer=b"%d" % each), NOW)
+    found: list[str] = []
+    async with run(shelf=shelf) as cps, aiohttp.ClientSession() as http:
+        path = "/cps/+1.212.555*/keys"
+        while path:
+            async with http.get(cps.url + path) as response:
+                assert response.status == 200
+                page = await response.json()
+            found += page["records"]
+            path = page.get("next", "")
+        for name, status in {"2*": 200, "*": 400, "12*34": 400, "1212555%2A": 200}.items():
+            async with http.get(f"{cps.url}/cps/{name}/keys") as response:
+                assert (name, response.status) == (name, status)
+        async with http.put(f"{cps.url}/cps/1212*/keys", headers=JOSE) as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert len(found) == len(set(found)) == 100
+
+
+async def test_without_anchors_no_record_is_taken(run: Run, company: Credential) -> None:
+    """503 says that anchors are missing; the empty list is there all the same."""
+    async with run() as cps, aiohttp.ClientSession() as session:
+        path = f"{cps.url}/cps/{NUMBER}/keys"
+        async with session.put(path, data=sign_record(record(), company), headers=JOSE) as response:
+            assert response.status == 503
+            assert "anchors" in await response.text()
+        async with session.get(path) as response:
+            assert await response.json() == {"records": []}
+
+
+class Lost:
+    """A shelf that is not there."""
+
+    async def put(self, number: str, record: CheckedRecord, now: float) -> Shelved:
+        """Fail."""
+        raise StoreUnavailable("disk on fire")
+
+    async def tokens(self, number: str, now: float) -> Sequence[str]:
+        """Fail."""
+        raise StoreUnavailable("disk on fire")
+
+    async def under(self, prefix: str, now: float, after: str = "") -> RecordPage:
+        """Fail."""
+        raise StoreUnavailable("disk on fire")
+
+    async def sweep(self, now: float) -> None:
+        """Fail."""
+        raise StoreUnavailable("disk on fire")
+
+
+class Unknown:
+    """Knows of no certificate whether it is revoked, and takes that for a reason."""
+
+    def check(self, path: Path, now: float) -> None:
+        """Refuse."""
+        raise CertificateUnavailable("no list")
+
+
+async def test_what_is_lost_is_said(run: Run, authority: Authority, company: Credential) -> None:
+    """A database that does not answer is 503 with Retry-After, and no word of it goes out."""
+    token = sign_record(record(), company)
+    trust = {"anchors": lambda: authority.anchors}
+    async with run(shelf=Lost(), **trust) as cps, aiohttp.ClientSession() as http:
+        for method, path in (("GET", NUMBER), ("GET", "1212*"), ("PUT", NUMBER)):
+            url = f"{cps.url}/cps/{path}/keys"
+            async with http.request(method, url, data=token, headers=JOSE) as response:
+                assert (response.status, response.headers["Retry-After"]) == (503, "1")
+                assert "fire" not in await response.text()
+    async with run(revocation=Unknown(), **trust) as cps, aiohttp.ClientSession() as http:
+        url = f"{cps.url}/cps/{NUMBER}/keys"
+        async with http.put(url, data=token, headers=JOSE) as response:
+            assert (response.status, response.headers["Retry-After"]) == (503, "60")
