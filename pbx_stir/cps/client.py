@@ -14,18 +14,15 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from pbx_stir.cps import wire
-from pbx_stir.cps.exchange import MAX_ANSWER_OCTETS, Exchange, Reply, expect, failures_mapped
+from pbx_stir.cps.exchange import MAX_ANSWER_OCTETS, Exchange, expect
+from pbx_stir.cps.getting import Getting
 from pbx_stir.cps.holder import Holder
-from pbx_stir.cps.origin import CpsUrl
 from pbx_stir.cps.placing import Placing, TokenSource
 from pbx_stir.cps.proxy import Proxy
-from pbx_stir.errors import CpsRefused, Malformed, PbxStirError
-from pbx_stir.services.call import Reason
+from pbx_stir.errors import Malformed
 from pbx_stir.services.placement_service import Answer, StoreResult
 from pbx_stir.stir import sealing
 from pbx_stir.stir.x5u import EgressRule
-
-_ITEMS_AT_A_TIME = 16
 
 
 class CpsClient:
@@ -60,7 +57,7 @@ class CpsClient:
             now=now,
         )
         self._placing = Placing(self._exchange, tokens)
-        self._holder = holder
+        self._getting = Getting(self._exchange, holder, item_octets=sealing.MAX_WIRE_OCTETS)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -126,60 +123,13 @@ class CpsClient:
         return expect(reply, 200).clock_offset
 
     async def _retrieve_from(self, cps: str, number: str, give_up_at: float) -> Answer:
-        """Retrieve all that one CPS has for a number, in one request where it knows how."""
-        wires: list[bytes] = []
-        reply: Reply | None = None
-        reason: Reason | None = None
-        detail = ""
-        try:
-            origin = self._exchange.origin(cps)
-            async with self._exchange.deadline(give_up_at):
-                reply = await self._get(origin, number, f"{wire.collection_path(number)}?expand=1")
-                listed = wire.parse_list(expect(reply, 200).body, reply.content_type)
-                wires += [each.wire for each in listed if each.wire is not None]
-                hrefs = [each.href for each in listed if each.wire is None]
-                if hrefs:
-                    await self._fetch_items(origin, number, hrefs, wires)
-        except CpsRefused as error:
-            reason, detail = Reason.CPS_REFUSED, error.message
-        except PbxStirError as error:
-            # What came before the deadline may be what the call waits for.
-            reason, detail = None if wires else Reason.CPS_UNAVAILABLE, error.message
-        blobs = _decode(wires)
-        skipped = len(wires) - len(blobs)
+        """Retrieve all that one CPS has for a number, and decode it."""
+        got = await self._getting.get(cps, number, give_up_at)
+        blobs = _decode(got.wires)
+        skipped, detail = len(got.wires) - len(blobs), got.detail
         if skipped and not detail:
             detail = f"{skipped} entries cannot be decoded"
-        return Answer(cps, number, blobs, reason, detail, reply.clock_offset if reply else None)
-
-    async def _get(self, origin: CpsUrl, number: str, path: str, limit: int = 0) -> Reply:
-        """Send one retrieval, signed where its CPS is to see who asks."""
-        more = None
-        if self._holder is not None:
-            now = self._exchange.time_at(origin)
-            more = self._holder.authorization(origin, path, number, now)
-        return await self._exchange.send(origin, "GET", path, limit=limit, more=more)
-
-    async def _fetch_items(
-        self, origin: CpsUrl, number: str, hrefs: list[str], wires: list[bytes]
-    ) -> None:
-        """Fetch entries one by one where only paths are listed; those that fail are left out."""
-        room = asyncio.Semaphore(_ITEMS_AT_A_TIME)
-
-        async def fetch(href: str) -> None:
-            async with room:
-                try:
-                    with failures_mapped():
-                        # One answer must not become larger because it comes in pieces.
-                        path, limit = origin.path_of(href), sealing.MAX_WIRE_OCTETS
-                        reply = await self._get(origin, number, path, limit)
-                except PbxStirError:
-                    return
-            if reply.status == 200:
-                wires.append(reply.body)
-
-        async with asyncio.TaskGroup() as group:
-            for href in hrefs:
-                group.create_task(fetch(href))
+        return Answer(cps, number, blobs, got.reason, detail, got.clock_offset)
 
 
 def _decode(wires: Sequence[bytes]) -> tuple[bytes, ...]:
