@@ -146,7 +146,7 @@ class MemoryStore:
         self._by_age: OrderedDict[str, _Held] = OrderedDict()
         self._by_number: dict[str, dict[str, Entry]] = {}
         self._by_region: dict[str, dict[str, None]] = {}
-        self._owners = _Owners()
+        self._owners = Owners()
         self._told: list[Callable[[Placed], None]] = []
 
     def __len__(self) -> int:
@@ -247,7 +247,7 @@ class MemoryStore:
         return next(each for each in collection if self._by_age[each].owner == greediest)
 
 
-class _Owners:
+class Owners:
     """Entry ids by owner, oldest first, and owners by their count: the greediest in O(1)."""
 
     def __init__(self) -> None:
