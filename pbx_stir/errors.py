@@ -169,11 +169,12 @@ class CpsUnavailable(Unavailable):
 
 
 class CpsRefused(Unavailable):
-    """The CPS answered that it will not (4xx)."""
+    """The CPS answered that it will not (4xx); ``retry_after`` is in seconds, 0 if not said."""
 
-    def __init__(self, message: str, *, status: int, hint: str = "") -> None:
+    def __init__(self, message: str, *, status: int, retry_after: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.retry_after = retry_after
 
 
 class CertificateUnavailable(Unavailable):

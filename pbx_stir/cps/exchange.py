@@ -276,7 +276,7 @@ def expect(reply: Reply, *statuses: int) -> Reply:
     said = wire.parse_problem(reply.body)
     message = f"status {reply.status}: {said}" if said else f"status {reply.status}"
     if 400 <= reply.status < 500:
-        raise CpsRefused(message, status=reply.status)
+        raise CpsRefused(message, status=reply.status, retry_after=reply.retry_after)
     raise CpsUnavailable(message)
 
 
