@@ -123,13 +123,14 @@ class MemoryShelf:
                 self._octets -= len(row.token)
                 self._rows[row.id] = replace(row, token="")
 
-    def _holding(self, number: str, now: float) -> Iterator[Row]:
-        """Find the rows with a live record of the number."""
-        for prefix in beginnings(number):
-            for each in self._stretch(prefix, prefix, ("", 0)):
-                row = self._rows[each[1]]
-                if row.is_live(now) and row.covers(number):
-                    yield row
+    def _holding(self, number: str, now: float) -> list[Row]:
+        """Find the rows with a live record of the number, each once."""
+        found = {
+            each: self._rows[each]
+            for prefix in beginnings(number)
+            for _, each in self._stretch(prefix, prefix, ("", 0))
+        }
+        return [row for row in found.values() if row.is_live(now) and row.covers(number)]
 
     def _places_under(self, prefix: str, after: tuple[str, int]) -> Iterator[tuple[str, int]]:
         """Give the places that may have numbers under the prefix, in order."""

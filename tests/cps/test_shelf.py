@@ -138,6 +138,16 @@ async def test_a_latecomer_does_not_push_a_holder_out(shelf: MemoryShelf) -> Non
     assert late.token not in await shelf.tokens(NUMBER, NOW + 2)
 
 
+async def test_a_record_that_names_a_number_twice_counts_once(shelf: MemoryShelf) -> None:
+    """Its keys are no more for that, and it is given once."""
+    twice = checked("1212-1214", "1213", keys=2, signer=b"Bob")
+    await shelf.put("1213", twice, NOW)
+    assert await shelf.tokens("1213", NOW) == (twice.token,)
+    for each in range(3):
+        some = checked("1213", keys=2, signer=b"%d" % each)
+        assert await shelf.put("1213", some, NOW) is Shelved.KEPT
+
+
 async def test_tombstones_are_bounded(shelf: MemoryShelf) -> None:
     """Records without keys take room too: sixteen of a number are enough."""
     for each in range(16):
