@@ -37,13 +37,14 @@ class Holder:
         """
         if _place(origin.base) not in self._places:
             return {}
-        credential = self._credential(number, now)
+        credential = signer_of(self._credentials, number, now)
         return {} if credential is None else authorization(credential, origin, path, now)
 
-    def _credential(self, number: str, now: float) -> Credential | None:
-        """Choose who signs: a credential that lists the number before one with codes only."""
-        fitting = [one for one in self._credentials if one.valid_at(now) and one.covers(number)]
-        return min(fitting, key=lambda one: not one.tn_auth_list.has_numbers, default=None)
+
+def signer_of(credentials: Sequence[Credential], number: str, now: float) -> Credential | None:
+    """Choose who signs for a number: who lists it before one with codes only."""
+    fitting = [one for one in credentials if one.valid_at(now) and one.covers(number)]
+    return min(fitting, key=lambda one: not one.tn_auth_list.has_numbers, default=None)
 
 
 def authorization(

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pbx_stir.errors import MalformedNumber, TooLarge
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Status
-from pbx_stir.services.placement_service import CallPlacement, StoreResult
+from pbx_stir.services.placement_service import BarePlacement, CallPlacement, StoreResult
 from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.stir import number, passport, sealing
 from pbx_stir.stir.credential import Credential
@@ -24,12 +24,19 @@ class Destination:
     """Where a number's CPSs are and which keys it has: raw X25519 public keys, 32 octets each.
 
     ``reason`` is None, or why there are none: NO_CPS, NO_KEY, BAD_RECORD or CPS_UNAVAILABLE.
+    ``sealed`` is False only where the configuration says that PASSporTs go there as they are; then
+    there are no keys.
     """
 
     cps: tuple[str, ...] = ()
     keys: tuple[bytes, ...] = ()
     reason: Reason | None = None
     detail: str = ""
+    sealed: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.sealed and self.keys:
+            raise ValueError("what is sealed to a key is not stored as it is")
 
 
 class Directory(Protocol):
@@ -85,14 +92,17 @@ class AuthenticationService:
         placement: CallPlacement,
         never: NeverSigned,
         new_uuid: Callable[[], str],
+        bare: BarePlacement | None = None,
     ) -> None:
-        """``new_uuid`` gives a fresh UUID in text form for each PASSporT's origid or jti."""
+        """``new_uuid`` gives a fresh UUID in text form for each PASSporT's origid or jti; ``bare``
+        stores unsealed ones, None nowhere."""
         self._callers = callers
         self._credentials = credentials
         self._directory = directory
         self._placement = placement
         self._never = never
         self._new_uuid = new_uuid
+        self._bare = bare
 
     async def authenticate(self, call: Call, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.1 for ``call``; returns by ``give_up_at``."""
@@ -112,8 +122,7 @@ class AuthenticationService:
             # 4: sign, encrypt one copy a key, and store at each CPS before the call is placed
             token = self._sign(credential, trunk, orig, dest, now)
             attest = token.attest
-            blobs = self._seal(token.token, credential, destination.keys, dest)
-            results = await self._placement.store(destination.cps, dest, blobs, give_up_at)
+            results = await self._store(token.token, credential, destination, dest, give_up_at)
         except _Unsigned as why:
             status = Status.SKIPPED if why.reason in _SKIPPED else Status.ERROR
             return Outcome(why.reason, status, orig=orig, dest=dest, detail=why.detail)
@@ -185,6 +194,25 @@ class AuthenticationService:
             origid=fresh if shaken else "",
             jti="" if shaken else fresh,
         )
+
+    async def _store(
+        self,
+        token: str,
+        credential: Credential,
+        destination: Destination,
+        dest: str,
+        give_up_at: float,
+    ) -> Sequence[StoreResult]:
+        """Sealed to each key; as it is only where the configuration says so (RFC 9888 section 5).
+
+        A missing key never leads to the second.
+        """
+        if destination.sealed:
+            blobs = self._seal(token, credential, destination.keys, dest)
+            return await self._placement.store(destination.cps, dest, blobs, give_up_at)
+        if self._bare is None:
+            raise _Unsigned(Reason.NO_KEY, "nothing is stored unsealed here")
+        return await self._bare.store_bare(destination.cps, dest, token, give_up_at)
 
     def _seal(
         self, token: str, credential: Credential, keys: Sequence[bytes], dest: str

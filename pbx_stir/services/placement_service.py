@@ -41,6 +41,32 @@ class Answer:
     clock_offset: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BareAnswer:
+    """What a CPS of unsealed PASSporTs holds for ``number``: ``passports`` are texts, unread.
+
+    The rest is as in ``Answer``. A type of its own, so that what is not sealed is never taken for
+    something that was sealed to us, nor the other way round.
+    """
+
+    cps: str
+    number: str
+    passports: tuple[str, ...] = ()
+    reason: Reason | None = None
+    detail: str = ""
+    clock_offset: float | None = None
+
+
+class BarePlacement(Protocol):
+    """Stores PASSporTs as they are, where the configuration says so (RFC 9888 section 5)."""
+
+    async def store_bare(
+        self, cps: Sequence[str], number: str, token: str, give_up_at: float
+    ) -> Sequence[StoreResult]:
+        """Store one PASSporT in full form at every CPS; one result a CPS."""
+        ...
+
+
 class CallPlacement(Protocol):
     """Stores and retrieves at several CPSs at the same time; ``give_up_at`` is time.monotonic()."""
 
@@ -66,7 +92,7 @@ class Retrieval(Protocol):
 
     def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
-    ) -> AsyncGenerator[Answer, None]:
+    ) -> AsyncGenerator[Answer | BareAnswer, None]:
         """As ``CallPlacement``, and after that more answers of each, until ``wait_until``.
 
         RFC 9888 section 6: a PASSporT "might be sent to the OOB-VS either before or after unsigned

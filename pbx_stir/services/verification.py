@@ -20,7 +20,7 @@ from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
-from pbx_stir.services.placement_service import Answer, Retrieval
+from pbx_stir.services.placement_service import Answer, BareAnswer, Retrieval
 from pbx_stir.services.steps import furthest, is_failure
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.used import Claim, SingleUse, Use
@@ -196,7 +196,7 @@ class _Search:
             found.append((token, ()))
         await self.judge(self._candidates(found, in_band=True))
 
-    async def answers(self) -> AsyncGenerator[Answer, None]:
+    async def answers(self) -> AsyncGenerator[Answer | BareAnswer, None]:
         """What each CPS of each called number returns, as it arrives."""
         own = self._of.own_cps
         wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
@@ -215,8 +215,10 @@ class _Search:
                     step = f"retrieve {answer.cps}"
                     self._rejections.append(Rejection(step, answer.reason, answer.detail))
 
-    async def open(self, answer: Answer) -> list[Candidate]:
-        """What of ``answer`` is sealed to us, oldest iat first."""
+    async def open(self, answer: Answer | BareAnswer) -> list[Candidate]:
+        """What of ``answer`` is sealed to us, or was never sealed, oldest iat first."""
+        if isinstance(answer, BareAnswer):
+            return self._parsed([Opened(one, ()) for one in answer.passports])
         # what another CPS or an earlier answer had costs nothing again
         known = self._blobs.setdefault(answer.number, set())
         blobs = [one for one in answer.blobs if hash(one) not in known]
@@ -228,8 +230,12 @@ class _Search:
         if found.unread:
             detail = f"{found.unread} left unread when the time was over"
             self._rejections.append(Rejection("open", Reason.OVERLOADED, detail))
+        return self._parsed(found.opened)
+
+    def _parsed(self, found: Sequence[Opened]) -> list[Candidate]:
+        """What may be of this call. A sealed blob where none belongs is malformed here, too."""
         parsed: list[Found] = []
-        for opened in found.opened:
+        for opened in found:
             # copies of one PASSporT, from several CPSs or under several keys, are one
             if opened in self._seen:
                 continue
