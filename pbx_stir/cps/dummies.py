@@ -147,6 +147,12 @@ class Dummies:
         ]
         return [entry for drawn, entry in drawn_and_ready if self._is_alive(drawn, now)]
 
+    def coming(self, number: str, now: float) -> Entry:
+        """Give the next dummy that arrives after ``now``, for who is told of arrivals."""
+        slots = list(self._slots(number, now + self._period_us / _MICROSECONDS))
+        now_us = int(now * _MICROSECONDS)
+        return self._entry(number, next(e for e in reversed(slots) if e.arrival_us > now_us))
+
     async def prepare(self, now: float) -> None:
         """Have at hand the secrets that looks draw from, until the epoch after this one's end.
 

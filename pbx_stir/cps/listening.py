@@ -19,6 +19,7 @@ from aiohttp import web
 
 from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import WRITE_SECONDS
+from pbx_stir.cps.client_certificates import ask_for_certificates
 from pbx_stir.cps.limits import PeerBuckets, Places
 from pbx_stir.cps.origin import is_loopback
 from pbx_stir.cps.server import DRAINED, build_application
@@ -127,7 +128,10 @@ def _check_tls(settings: CpsSettings) -> ssl.SSLContext | None:
             "cps needs a certificate and its key",
             hint="give --certificate and --key, or --no-tls on loopback",
         )
-    return tls_context(settings.certificate, settings.key)
+    context = tls_context(settings.certificate, settings.key)
+    if settings.client_certificates and settings.anchors is not None:
+        ask_for_certificates(context, settings.anchors())
+    return context
 
 
 def _bind(settings: CpsSettings) -> socket.socket:

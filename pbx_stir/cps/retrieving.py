@@ -1,18 +1,20 @@
 """The CPS's collections and items: what a retrieval is answered with.
 
 Takes numbers and requests, gives answers in which real entries and dummies stand alike
-(RFC 8816 section 6.2). A retrieval changes nothing.
+(RFC 8816 section 6.2). A retrieval changes nothing. Where retrieval is for holders, the store is
+not even asked for anybody else: nothing of an answer, its time included, depends on what is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import Failure, answer
 from pbx_stir.cps.dummies import Dummies
+from pbx_stir.cps.holders import Holder
 from pbx_stir.cps.store import Entry, EntryStore
 from pbx_stir.cps.wire import Target
 
@@ -20,41 +22,60 @@ from pbx_stir.cps.wire import Target
 class Retrieving:
     """Answers GET for collections and items; ``clock`` is that of store and dummies."""
 
-    def __init__(self, store: EntryStore, dummies: Dummies, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: EntryStore,
+        dummies: Dummies,
+        clock: Callable[[], float],
+        *,
+        holders_only: bool = False,
+    ) -> None:
+        """``holders_only`` gives dummies alone to whoever has not shown to hold the number."""
         self._store = store
         self._dummies = dummies
         self._clock = clock
+        self._holders_only = holders_only
 
-    async def collection(self, number: str, request: web.Request) -> web.Response:
+    async def collection(
+        self, number: str, request: web.Request, holder: Holder | None = None
+    ) -> web.Response:
         """List a collection, newest first; it is never empty (RFC 8816 section 6.2)."""
         now = self._clock()
+        real = await self._real(number, holder, now)
         if request.rel_url.raw_query_string and request.query.get("expand") == "1":
-            entries = await self._entries(number, now)
+            entries = self._entries(number, real, now)
             body = wire.format_expanded(number, ((each.id, each.wire) for each in entries))
             return answer(200, body, wire.JSON_TYPE)
-        ids = await self._ids(number, now)
+        ids = self._ids(number, real, now)
         if wire.prefers_uri_list(request.headers.get("Accept", "")):
             return answer(200, wire.format_uri_list(number, ids), wire.URI_LIST_TYPE)
         return answer(200, wire.format_list(number, ids), wire.JSON_TYPE)
 
-    async def item(self, target: Target) -> web.Response:
+    async def item(self, target: Target, holder: Holder | None = None) -> web.Response:
         """Give one entry; the whole collection is made for any, so that all cost the same."""
-        entries = {entry.id: entry for entry in await self._entries(target.number, self._clock())}
+        now = self._clock()
+        real = await self._real(target.number, holder, now)
+        entries = {entry.id: entry for entry in self._entries(target.number, real, now)}
         entry = entries.get(target.id)
         if entry is None:
             raise Failure(404, "there is no such passport, or no longer")
         link = f'<{wire.collection_path(target.number)}>; rel="collection"'
         return answer(200, entry.wire, wire.PASSPORT_TYPE, Link=link)
 
-    async def _entries(self, number: str, now: float) -> list[Entry]:
+    async def _real(self, number: str, holder: Holder | None, now: float) -> Sequence[Entry]:
+        """Give what is stored for a number, as far as it is for who asks."""
+        if self._holders_only and (holder is None or not holder.may(number)):
+            return ()
+        return await self._store.entries(number, now)
+
+    def _entries(self, number: str, real: Sequence[Entry], now: float) -> list[Entry]:
         """Give real entries and dummies alike, newest first."""
-        real = await self._store.entries(number, now)
         entries = [*real, *self._dummies.entries(number, now)]
         entries.sort(key=lambda entry: (-entry.arrival, entry.id))
         return entries[: wire.MAX_LISTED]
 
-    async def _ids(self, number: str, now: float) -> list[str]:
+    def _ids(self, number: str, real: Sequence[Entry], now: float) -> list[str]:
         """Give the ids of the same, without the work that the dummies' octets cost."""
-        real = [(entry.arrival, entry.id) for entry in await self._store.entries(number, now)]
-        both = sorted(real + self._dummies.ids(number, now), key=lambda each: (-each[0], each[1]))
+        ids = [(entry.arrival, entry.id) for entry in real]
+        both = sorted(ids + self._dummies.ids(number, now), key=lambda each: (-each[0], each[1]))
         return [entry_id for _, entry_id in both[: wire.MAX_LISTED]]

@@ -25,12 +25,13 @@ from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
-from pbx_stir.cps.retrieving import Retrieving
+from pbx_stir.cps.retrievals import Retrievals
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.storing import Storing
 from pbx_stir.cps.tally import Tally
-from pbx_stir.cps.wire import Resource
+from pbx_stir.cps.uses import MemoryUses
+from pbx_stir.cps.wire import Resource, Target
 from pbx_stir.errors import MalformedNumber, StoreUnavailable
 
 SWEEP_SECONDS = 1.0
@@ -114,19 +115,24 @@ class _Service:
         self._puts = TokenBucket(settings.record_rate, settings.record_rate)
         self._peers = PeerBuckets(settings.peer_rate, settings.peer_rate)
         self._keeping = Keeping.of(settings, now)
-        self._retrieving = Retrieving(store, self._dummies, self._store_clock)
+        self._retrieving = Retrievals(
+            settings, store, self._dummies, MemoryUses(clock), clock=self._store_clock, now=now
+        )
         self._storing = Storing(store, self._store_clock, tokens=settings.tokens)
 
     async def sweeping(self, _application: web.Application) -> AsyncIterator[None]:
         """Free what has expired every second, as long as the application runs."""
         await self._dummies.prepare(self._store_clock())
+        self._retrieving.begin()
         task = asyncio.create_task(self._sweep_for_ever())
         yield
+        self._retrieving.end()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     async def drained(self) -> bool:
-        """Wait until no request is under way."""
+        """End the streams, and wait until no request is under way."""
+        self._retrieving.end()
         return await self._idle.wait()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -152,12 +158,12 @@ class _Service:
         if target is None:
             raise Failure(404, "there is no such resource")
         match target.resource, request.method:
-            case Resource.COLLECTION, "GET" | "HEAD":
+            case (
+                Resource.COLLECTION | Resource.ITEM | Resource.BULK | Resource.BULK_ITEM,
+                "GET" | "HEAD",
+            ):
                 admit(self._retrievals.take(self._clock()))
-                return await self._retrieving.collection(target.number, request)
-            case Resource.ITEM, "GET" | "HEAD":
-                admit(self._retrievals.take(self._clock()))
-                return await self._retrieving.item(target)
+                return await self._retrieve(target, request, peer)
             case Resource.COLLECTION, "POST":
                 admit(self._stores.take(self._clock()))
                 return await self._storing.add(target.number, request)
@@ -174,6 +180,19 @@ class _Service:
                 return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
         raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
 
+    async def _retrieve(
+        self, target: Target, request: web.Request, peer: str
+    ) -> web.StreamResponse:
+        """Answer a retrieval."""
+        match target.resource:
+            case Resource.ITEM:
+                return await self._retrieving.item(target, request, peer)
+            case Resource.BULK:
+                return await self._retrieving.bulk(target, request, peer)
+            case Resource.BULK_ITEM:
+                return await self._retrieving.bulk_item(target, request, peer)
+        return await self._retrieving.collection(target, request, peer)
+
     async def _sweep_for_ever(self) -> None:
         """Keep promises of lifetime also where nobody asks."""
         while True:
@@ -185,6 +204,7 @@ class _Service:
 
     async def _sweep(self) -> None:
         self._peers.sweep(self._clock())
+        self._retrieving.sweep()
         now = self._store_clock()
         self._dummies.sweep(now)
         await self._dummies.prepare(now)

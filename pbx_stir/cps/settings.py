@@ -18,6 +18,10 @@ from pbx_stir.cps.store import (
 from pbx_stir.services.judgement import RevocationSource
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 
+# who is given what is stored: everybody (RFC 8816), or whose certificate covers the number
+OPEN = "open"
+HOLDERS = "holders"
+
 
 @dataclass(frozen=True, slots=True)
 class CpsSettings:
@@ -26,6 +30,8 @@ class CpsSettings:
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
     kept, None keeps none. ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are
     TLS handshakes a second, twice as many at once. ``metrics`` is HOST:PORT for them, "" for none.
+    ``names`` are the hosts that requests may be for, by default those of the certificate;
+    ``retrieval`` is ``OPEN`` or ``HOLDERS``, and holders may show TLS ``client_certificates``.
     Peers on loopback have no rate and no limit of connections of their own. Checked where it is
     used: ``listening``.
     """
@@ -51,6 +57,12 @@ class CpsSettings:
     spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
     revocation: RevocationSource | None = None
     shelf: RecordShelf | None = None
+    names: tuple[str, ...] = ()
+    retrieval: str = OPEN
+    client_certificates: bool = False
+    push_subscribers: int = 2_000
+    push_subscribers_of_a_leaf: int = 64
+    push_heartbeat_seconds: float = 15.0
 
     def new_store(self) -> MemoryStore:
         """Make the store that these settings describe."""

@@ -43,6 +43,8 @@ class SpcPolicy:
         """Give one number of each stretch in which no prefix begins or ends: its first."""
         digits = len(first)
         steps = {first}
+        if first == last:
+            return steps
         for prefix in self.table:
             if len(prefix) > digits:
                 continue
