@@ -1,7 +1,8 @@
 """Finds the CPSs and the keys of a called number. Implements services' Directory and OwnCps.
 
-Takes canonical numbers, gives a ``Destination``. The configured routes say where the CPSs are, and
-may pin keys; else the keys are in the records that those CPSs return, checked by us
+Takes canonical numbers, gives a ``Destination``. Where the CPSs are say the configured routes, else
+advertisements (RFC 9888 section 4), else ENUM. A route may pin keys, and alone may say that nothing
+is sealed; else the keys are in the records that those CPSs return, checked by us
 (directory.selection). It never learns who calls.
 
 A key that is looked up just before a call names caller and called to the CPS (RFC 8816 section 11),
@@ -19,6 +20,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, Protocol
 
 from pbx_stir.certificates.single_flight import SingleFlight
@@ -51,6 +53,22 @@ class RecordSource(Protocol):
         ...
 
 
+class Advertised(Protocol):
+    """Knows from memory where a number is advertised (directory.advertisements)."""
+
+    def cps(self, number: str) -> tuple[str, ...]:
+        """Give the CPSs of ``number``, none where it is not advertised."""
+        ...
+
+
+class Enum(Protocol):
+    """Asks DNS where a number's CPSs are (directory.enum)."""
+
+    async def cps(self, number: str, give_up_at: float) -> tuple[str, ...]:
+        """Give the CPSs of ``number``, none where DNS names none. Raises ``Unavailable``."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What is known of one number. Times are of the monotonic clock, but for those in ``held``."""
@@ -63,7 +81,7 @@ class _Known:
 
 
 class Resolver:
-    """Routes first, then records."""
+    """Routes, then advertisements, then ENUM; and records for the keys."""
 
     def __init__(
         self,
@@ -72,6 +90,8 @@ class Resolver:
         records: RecordSource,
         anchors: Callable[[], Anchors],
         spc_policy: SpcPolicy,
+        advertised: Advertised | None = None,
+        enum: Enum | None = None,
         allow_plain: bool = False,
         epoch: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -81,6 +101,8 @@ class Resolver:
         loopback without TLS; ``monotonic`` is the clock of every ``give_up_at``; ``draw`` gives a
         random number between two others."""
         self._routes = routes
+        self._advertised = advertised
+        self._enum = enum
         self._records = records
         self._anchors = anchors
         self._spc_policy = spc_policy
@@ -99,12 +121,14 @@ class Resolver:
 
     async def destination(self, number: str, give_up_at: float) -> Destination:
         """Find the CPSs and keys of ``number``; answers by ``give_up_at`` and never raises."""
-        route = self._routes.route(number)
+        try:
+            route = await self._route(number, give_up_at)
+        except Unavailable as error:
+            return Destination(reason=Reason.CPS_UNAVAILABLE, detail=str(error))
         if route is None:
             return Destination(reason=Reason.NO_CPS)
         if route.sealing is Sealing.NONE:
-            detail = f"route {route.prefix!r} takes unsealed PASSporTs, which are not supported yet"
-            return Destination(route.cps, reason=Reason.NO_KEY, detail=detail)
+            return Destination(route.cps, sealed=False)
         if route.keys:
             return Destination(route.cps, route.keys)
         found = self._recall(number, route)
@@ -132,10 +156,7 @@ class Resolver:
         due = [number for number, known in self._known.items() if self._is_due(known, now)]
         flights = []
         for number in due[:_REFRESHED_AT_ONCE]:
-            route = self._routes.route(number)
-            if route is None:
-                continue
-            flight = self._flights.launch(number, _bound(self._look_up, number, route))
+            flight = self._flights.launch(number, partial(self._refresh, number))
             if flight is not None:
                 flights.append(flight)
         await asyncio.gather(*flights, return_exceptions=True)
@@ -148,6 +169,28 @@ class Resolver:
     def _is_due(self, known: _Known, now: float) -> bool:
         # what has no key is looked up when it is called, not before
         return now >= known.next_lookup and bool(known.selection.keys(self._epoch()))
+
+    async def _route(self, number: str, give_up_at: float) -> Route | None:
+        """Where the CPSs of ``number`` are, None where nobody says. Raises ``Unavailable``.
+
+        What is found outside the configuration always wants sealed PASSporTs.
+        """
+        route = self._routes.route(number)
+        if route is not None:
+            return route
+        found = self._advertised.cps(number) if self._advertised is not None else ()
+        if not found and self._enum is not None:
+            found = await self._enum.cps(number, give_up_at)
+        return Route(number, found) if found else None
+
+    async def _refresh(self, number: str) -> None:
+        """Look up again, wherever the number's CPSs are by now. Never raises."""
+        try:
+            route = await self._route(number, self._monotonic() + LOOKUP_SECONDS)
+        except Unavailable:
+            return
+        if route is not None and route.sealing is Sealing.REQUIRED:
+            await self._look_up(number, route)
 
     def _recall(self, number: str, route: Route) -> Destination | None:
         """What is known of the number; None where it must be looked up."""
@@ -243,10 +286,3 @@ def _why_no_key(
     if failures:
         return Reason.CPS_UNAVAILABLE, failures[0]
     return Reason.NO_KEY, ""
-
-
-def _bound(
-    work: Callable[[str, Route], Awaitable[None]], number: str, route: Route
-) -> Callable[[], Awaitable[None]]:
-    """The work on this number, for later."""
-    return lambda: work(number, route)

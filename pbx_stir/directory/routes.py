@@ -37,6 +37,7 @@ class Route:
 
     ``prefix`` is canonical digits, empty for every number; ``cps`` are one to four URLs, https or,
     on loopback, http. ``keys`` are raw X25519 public keys that are taken instead of records.
+    ``signed`` is whether unsealed submissions carry a signed request.
     Raises ``ConfigurationError`` when made otherwise.
     """
 
@@ -44,6 +45,7 @@ class Route:
     cps: tuple[str, ...]
     sealing: Sealing = Sealing.REQUIRED
     keys: tuple[bytes, ...] = ()
+    signed: bool = True
 
     def __post_init__(self) -> None:
         name = f"route {self.prefix!r}"
@@ -68,20 +70,26 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Numbers of our own, and the CPSs where others store for them."""
+    """Numbers of our own, and the CPSs where others store for them: sealed, or ``bare``.
+
+    One of the two may be empty. Raises ``ConfigurationError`` when made otherwise.
+    """
 
     numbers: Container[str]
     cps: tuple[str, ...]
+    bare: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_cps(self.cps, "our own numbers")
+        for urls in (self.cps, self.bare):
+            if urls or not (self.cps or self.bare):
+                check_cps(urls, "our own numbers")
 
 
 class Routes:
     """All routes, and which CPSs serve our own numbers."""
 
     def __init__(self, routes: Iterable[Route] = (), served: Sequence[Served] = ()) -> None:
-        """Raises ``ConfigurationError`` for two routes of one prefix."""
+        """Raises ``ConfigurationError`` for two routes of one prefix, or a CPS of both kinds."""
         self._by_prefix: dict[str, Route] = {}
         self._served = tuple(served)
         for route in routes:
@@ -91,6 +99,12 @@ class Routes:
                 )
             self._by_prefix[route.prefix] = route
         self._longest = max(map(len, self._by_prefix), default=0)
+        self.sealed_cps = self._cps(Sealing.REQUIRED).union(*(one.cps for one in self._served))
+        self.bare_cps = self._cps(Sealing.NONE).union(*(one.bare for one in self._served))
+        for url in sorted(self.sealed_cps & self.bare_cps):
+            raise ConfigurationError(
+                f"{url} takes sealed and unsealed passports", hint="one URL is for one of the two"
+            )
 
     def route(self, number: str) -> Route | None:
         """The route with the longest prefix of ``number`` (canonical), or None."""
@@ -101,12 +115,24 @@ class Routes:
         return None
 
     def own_cps(self, number: str) -> tuple[str, ...]:
-        """The CPSs to ask for ``number``, one of ours: those it is served by, else its route's."""
+        """The CPSs to ask for ``number``, one of ours: those it is served by, else its route's.
+
+        Of both kinds; ``bare_cps`` has those whose PASSporTs are not sealed.
+        """
         for served in self._served:
             if number in served.numbers:
-                return served.cps
+                return served.cps + served.bare
         route = self.route(number)
         return route.cps if route is not None else ()
+
+    def unsigned_cps(self) -> frozenset[str]:
+        """The CPSs of unsealed PASSporTs to which nothing is signed."""
+        routes = self._by_prefix.values()
+        return frozenset(url for one in routes if not one.signed for url in one.cps)
+
+    def _cps(self, sealing: Sealing) -> frozenset[str]:
+        routes = self._by_prefix.values()
+        return frozenset(url for one in routes if one.sealing is sealing for url in one.cps)
 
 
 def check_cps(cps: Sequence[str], name: str) -> None:

@@ -12,6 +12,7 @@ from pbx_stir.stir import sealing
 
 A = ("https://a.example.net",)
 B = ("https://b.example.net", "https://c.example.net:8443")
+C = ("https://d.example.net",)
 DIGITS = st.text("0123456789", max_size=15)
 
 
@@ -117,3 +118,26 @@ def test_pinned_keys_are_checked() -> None:
             Route("1", A, keys=keys)
     with pytest.raises(ConfigurationError, match="sealing"):
         Route("1", A, Sealing.NONE, (key,))
+
+
+def test_one_url_is_of_one_kind() -> None:
+    """A CPS that takes sealed PASSporTs takes no others: nothing would tell them apart there."""
+    with pytest.raises(ConfigurationError):
+        Routes([Route("1", A), Route("2", A, Sealing.NONE)])
+    with pytest.raises(ConfigurationError):
+        Routes([Route("1", A, Sealing.NONE)], [Served(("15",), A)])
+    with pytest.raises(ConfigurationError):
+        Routes([], [Served(("15",), A, A)])
+
+
+def test_our_numbers_may_be_served_both_ways() -> None:
+    """Both kinds of CPS are asked for a number of ours, and the routes know which is which."""
+    routes = Routes([Route("2", C, Sealing.NONE, signed=False)], [Served(("15",), (), A)])
+    assert routes.own_cps("15") == A
+    assert routes.own_cps("25") == C
+    assert routes.bare_cps == {*A, *C}
+    assert routes.sealed_cps == frozenset()
+    assert routes.unsigned_cps() == set(C)
+    assert Routes([], [Served(("15",), A, C)]).own_cps("15") == A + C
+    with pytest.raises(ConfigurationError):
+        Served(("15",), ())
