@@ -14,6 +14,7 @@
     │   ├── MalformedAdvertisement   an advertisement of CPSs (RFC 9888)
     │   ├── MalformedToken           a storage token, its proof, or a list of token keys
     │   ├── MalformedAnnouncement    what a PBX's dialplan announced
+    │   ├── MalformedFrame           octets of a FreeSWITCH's event socket
     │   └── MalformedAnswer          what a CPS answered
     ├── Refused                      well-formed, but not acceptable
     │   ├── UrlRefused               a URL that the egress rule forbids
@@ -95,6 +96,10 @@ class MalformedToken(Malformed):
 
 class MalformedAnnouncement(Malformed):
     """What the dialplan announced cannot be read."""
+
+
+class MalformedFrame(Malformed):
+    """What came over an event socket is not in its form."""
 
 
 class MalformedAnswer(Malformed):
