@@ -1,0 +1,97 @@
+"""All subscriptions of ours, by CPS.
+
+Takes what is wanted; gives for each CPS what its subscriptions have brought, and whether a call may
+rely on it. ``names_of`` says with how few subscriptions numbers can be had: of a prefix a CPS sends
+only the numbers that the certificate covers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from pbx_stir.cps.arrivals import Arrivals
+from pbx_stir.cps.subscription import Streams, Subscription, Wanted, keep_all
+from pbx_stir.stir.credential import Credential
+from pbx_stir.stir.number_set import NumberSet
+
+
+@dataclass(slots=True)
+class Feed:
+    """What is pushed from one CPS."""
+
+    arrivals: Arrivals
+    subscriptions: list[Subscription] = field(default_factory=list)
+
+    def is_live_for(self, number: str) -> bool:
+        """Tell whether what has come for a number is all there is, as far as is known now."""
+        return any(number in one.wanted.numbers and one.is_live() for one in self.subscriptions)
+
+
+class Feeds:
+    """The feeds of all CPSs, in ``by_cps``; ``run`` holds their subscriptions."""
+
+    def __init__(
+        self,
+        wanted: Sequence[Wanted],
+        streams: Streams,
+        *,
+        keep: Callable[[str, bytes], Awaitable[bool]] = keep_all,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``keep`` as for ``Subscription``; ``clock`` does not run backwards."""
+        self.by_cps: dict[str, Feed] = {}
+        for one in wanted:
+            feed = self.by_cps.setdefault(one.cps, Feed(Arrivals(clock=clock)))
+            feed.subscriptions.append(
+                Subscription(one, streams, feed.arrivals, clock=clock, keep=keep)
+            )
+
+    async def run(self) -> None:
+        """Hold all subscriptions until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for feed in self.by_cps.values():
+                for one in feed.subscriptions:
+                    group.create_task(one.run())
+
+
+def wanted_of(
+    credential: Credential, numbers: Sequence[str], cps: Sequence[str]
+) -> tuple[Wanted, ...]:
+    """What is subscribed to at each CPS, for numbers and ranges that a credential covers.
+
+    ``numbers`` are written as in records: "12125551234", "12125551200-12125551299".
+    """
+    covered = NumberSet.parse(numbers)
+    return tuple(
+        Wanted(url, name, covered, credential) for url in cps for name in names_of(numbers)
+    )
+
+
+def names_of(numbers: Sequence[str]) -> tuple[str, ...]:
+    """The names under which a CPS is asked for numbers and ranges: numbers, or prefixes with ``*``.
+
+    One for all numbers that begin with the same digit: the longest prefix that they share.
+    """
+    ends: dict[str, set[str]] = {}
+    for one in numbers:
+        first, _, last = one.partition("-")
+        last = last or first
+        for digit in map(str, range(int(first[0]), int(last[0]) + 1)):
+            rest = len(first) - 1
+            low, high = max(first, digit + "0" * rest), min(last, digit + "9" * rest)
+            ends.setdefault(digit, set()).update((low, high))
+    return tuple(
+        min(found) if len(found) == 1 else f"{_shared(min(found), max(found))}*"
+        for _, found in sorted(ends.items())
+    )
+
+
+def _shared(first: str, last: str) -> str:
+    """What two texts begin with; all that stand between them in order begin with it too."""
+    count = 0
+    while count < min(len(first), len(last)) and first[count] == last[count]:
+        count += 1
+    return first[:count]
