@@ -14,8 +14,9 @@ that always two or three are alive. A slot belongs to the epoch in which it star
 secret is erased when its last dummy has expired: from then on nobody can tell which of the entries
 seen at that time were dummies. The phases outlive epochs, or a change would leave a gap.
 
-Every look at a number draws the three slots that started last, alive or not. So the work depends
-on the number and the moment, never on what else is stored; neither does what the cache holds.
+Every look at a number draws the three slots that started last, alive or not, and keeps them: what
+a look costs depends on the number and on whether somebody has looked at it within a lifetime, never
+on what else is stored. While it is looked at, what comes next is drawn ahead, between the looks.
 Times are integer microseconds inside, so that the counts hold exactly.
 """
 
@@ -24,7 +25,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from pbx_stir.cps.store import Entry
@@ -35,15 +36,10 @@ EPOCH_SECONDS = 3600
 _MICROSECONDS = 1_000_000
 _SLOTS_DRAWN = 3
 _MAX_EPOCHS = 4
-
-
-class Drawn(NamedTuple):
-    """A slot's dummy without its octets: start and arrival in microseconds, id, octets' seed."""
-
-    start_us: int
-    arrival_us: int
-    id: str
-    seed: bytes
+# Those drawn, and those drawn ahead where a lifetime is shortest.
+_MOST_SLOTS = _SLOTS_DRAWN + 3
+# How long before it starts a slot of a number that is looked at is drawn: three sweeps.
+_AHEAD_US = 3 * _MICROSECONDS
 
 
 class SecretSource(Protocol):
@@ -110,8 +106,15 @@ class EpochSecrets:
         secret[:] = bytes(len(secret))
 
 
+class _Ready(NamedTuple):
+    """What is kept of a number that was looked at: its phase, and slots by their start."""
+
+    phase_us: int
+    slots: dict[int, tuple[int, Entry]]
+
+
 class Dummies:
-    """The dummies of all numbers. ``cached`` bounds how many are kept ready; see the module."""
+    """The dummies of all numbers. ``cached`` bounds for how many they are kept ready."""
 
     def __init__(
         self,
@@ -119,10 +122,10 @@ class Dummies:
         *,
         epoch_secrets: SecretSource | None = None,
         epoch_seconds: int = EPOCH_SECONDS,
-        cached: int = 4096,
+        cached: int = 1500,
     ) -> None:
         """Take a lifetime in whole seconds, and an epoch longer than that."""
-        if lifetime_seconds < 1 or epoch_seconds < lifetime_seconds or cached < _SLOTS_DRAWN:
+        if lifetime_seconds < 1 or epoch_seconds < lifetime_seconds or cached < 1:
             raise ValueError("a dummy's lifetime, epoch or cache is too short")
         self._lifetime_us = lifetime_seconds * _MICROSECONDS
         self._period_us = self._lifetime_us * 2 // 5
@@ -130,28 +133,28 @@ class Dummies:
         self._epoch_us = epoch_seconds * _MICROSECONDS
         self._secrets: SecretSource = EpochSecrets() if epoch_secrets is None else epoch_secrets
         self._cached = cached
-        self._ready: OrderedDict[tuple[str, int], Entry] = OrderedDict()
+        self._ready: dict[str, _Ready] = {}
+        # When each was looked at last, the one longest ago first.
+        self._looked_us: OrderedDict[str, int] = OrderedDict()
 
     def ids(self, number: str, now: float) -> list[tuple[float, str]]:
         """Give (arrival, id) of the two or three dummies alive at ``now``, newest first."""
-        return [
-            (drawn.arrival_us / _MICROSECONDS, drawn.id)
-            for drawn in self._slots(number, now)
-            if self._is_alive(drawn, now)
-        ]
+        return [(entry.arrival, entry.id) for entry in self.entries(number, now)]
 
     def entries(self, number: str, now: float) -> list[Entry]:
-        """Give the same with their octets on the wire. What it costs does not depend on calls."""
-        drawn_and_ready = [
-            (drawn, self._entry(number, drawn)) for drawn in self._slots(number, now)
-        ]
-        return [entry for drawn, entry in drawn_and_ready if self._is_alive(drawn, now)]
+        """Give the same with their octets. What it costs does not depend on calls."""
+        now_us = int(now * _MICROSECONDS)
+        oldest_us = now_us - self._lifetime_us
+        self._note(number, now_us)
+        drawn = self._slots(number, now_us)
+        return [entry for arrival_us, entry in drawn if oldest_us < arrival_us <= now_us]
 
     def coming(self, number: str, now: float) -> Entry:
         """Give the next dummy that arrives after ``now``, for who is told of arrivals."""
-        slots = list(self._slots(number, now + self._period_us / _MICROSECONDS))
         now_us = int(now * _MICROSECONDS)
-        return self._entry(number, next(e for e in reversed(slots) if e.arrival_us > now_us))
+        self._note(number, now_us)
+        slots = self._slots(number, now_us + self._period_us)
+        return next(entry for arrival_us, entry in reversed(slots) if arrival_us > now_us)
 
     async def prepare(self, now: float) -> None:
         """Have at hand the secrets that looks draw from, until the epoch after this one's end.
@@ -163,48 +166,72 @@ class Dummies:
         await self._secrets.prepare(first, last + 1)
 
     def sweep(self, now: float) -> None:
-        """Erase what no look draws any more: octets kept ready, and secrets of past epochs."""
-        oldest_start_us = int(now * _MICROSECONDS) - _SLOTS_DRAWN * self._period_us
+        """Erase secrets of past epochs and what no look draws any more; draw what comes next.
+
+        A number that nobody has looked at for a lifetime is forgotten. For the others the next slot
+        is drawn here, not by the first look that needs it: a look that takes longer would say that
+        what is new in it is a dummy.
+        """
+        now_us = int(now * _MICROSECONDS)
+        oldest_start_us = now_us - _SLOTS_DRAWN * self._period_us
         self._secrets.erase_before(oldest_start_us // self._epoch_us)
-        for key in [each for each in self._ready if each[1] <= oldest_start_us]:
-            del self._ready[key]
+        while self._looked_us:
+            number, looked_us = next(iter(self._looked_us.items()))
+            if now_us - self._lifetime_us < looked_us:
+                break
+            self._forget(number)
+        for number, ready in self._ready.items():
+            next_us = self._last_start(now_us, ready.phase_us) + self._period_us
+            for start_us in range(next_us, now_us + _AHEAD_US, self._period_us):
+                if start_us not in ready.slots:
+                    ready.slots[start_us] = self._draw(number, start_us)
+            for start_us in [each for each in ready.slots if each <= oldest_start_us]:
+                del ready.slots[start_us]
 
-    def _entry(self, number: str, drawn: Drawn) -> Entry:
-        """Give one dummy with its octets, from those kept ready or newly computed."""
-        key = (number, drawn.start_us)
-        entry = self._ready.get(key)
-        if entry is None:
-            octets = sealing.dummy(drawn.seed)
-            arrival = drawn.arrival_us / _MICROSECONDS
-            entry = self._ready[key] = Entry(arrival, drawn.id, octets, packed=True)
-            if len(self._ready) > self._cached:
-                self._ready.popitem(last=False)
+    def _note(self, number: str, now_us: int) -> None:
+        """Remember that somebody looks at a number; forget another where they become too many."""
+        if number in self._ready:
+            self._looked_us.move_to_end(number)
         else:
-            self._ready.move_to_end(key)
-        return entry
+            key = self._secrets.phase_key
+            phase_us = _fraction(hmac.digest(key, number.encode(), "sha256"), self._period_us)
+            if len(self._ready) == self._cached:
+                self._forget(next(iter(self._looked_us)))
+            self._ready[number] = _Ready(phase_us, {})
+        self._looked_us[number] = now_us
 
-    def _slots(self, number: str, now: float) -> Iterator[Drawn]:
-        """Draw the three slots of a number that started last, newest first."""
-        name = number.encode()
-        phase_us = _fraction(hmac.digest(self._secrets.phase_key, name, "sha256"), self._period_us)
-        last = (int(now * _MICROSECONDS) - phase_us) // self._period_us
-        for slot in range(last, last - _SLOTS_DRAWN, -1):
-            yield self._draw(name, slot * self._period_us + phase_us)
+    def _slots(self, number: str, now_us: int) -> list[tuple[int, Entry]]:
+        """Give the three slots that started last, newest first: arrival in microseconds, dummy."""
+        ready = self._ready[number]
+        slots, period_us = ready.slots, self._period_us
+        last = self._last_start(now_us, ready.phase_us)
+        starts = (last, last - period_us, last - 2 * period_us)
+        for start_us in starts:
+            if start_us not in slots:
+                slots[start_us] = self._draw(number, start_us)
+        # A clock that jumps must not fill the memory.
+        while len(slots) > _MOST_SLOTS:
+            del slots[next(each for each in slots if each not in starts)]
+        return [slots[start_us] for start_us in starts]
 
-    def _draw(self, name: bytes, start_us: int) -> Drawn:
+    def _forget(self, number: str) -> None:
+        """Drop what is kept of a number."""
+        del self._looked_us[number]
+        del self._ready[number]
+
+    def _last_start(self, now_us: int, phase_us: int) -> int:
+        """Give the start of the slot in which a moment is."""
+        return now_us - (now_us - phase_us) % self._period_us
+
+    def _draw(self, number: str, start_us: int) -> tuple[int, Entry]:
         """Compute one slot's dummy: arrival from 16 octets of the PRF, id from 16, seed from 32."""
         secret = self._secrets.of(start_us // self._epoch_us)
-        octets = hmac.digest(secret, b"%d/%s" % (start_us, name), "sha512")
-        return Drawn(
-            start_us,
-            start_us + _fraction(octets[:16], self._jitter_us),
-            format_id(octets[16:32]),
-            octets[32:],
+        octets = hmac.digest(secret, b"%d/%s" % (start_us, number.encode()), "sha512")
+        arrival_us = start_us + _fraction(octets[:16], self._jitter_us)
+        body = sealing.dummy(octets[32:])
+        return arrival_us, Entry(
+            arrival_us / _MICROSECONDS, format_id(octets[16:32]), body, packed=True
         )
-
-    def _is_alive(self, drawn: Drawn, now: float) -> bool:
-        """Say whether it has arrived and not expired, by the rule for real entries."""
-        return drawn.arrival_us <= int(now * _MICROSECONDS) < drawn.arrival_us + self._lifetime_us
 
 
 def _fraction(octets: bytes, whole: int) -> int:

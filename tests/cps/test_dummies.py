@@ -142,7 +142,7 @@ def test_a_sweep_changes_no_dummy() -> None:
 
 
 def test_what_is_kept_ready_is_bounded_and_swept() -> None:
-    """A look at many numbers keeps at most ``cached`` entries, and a sweep frees them."""
+    """A look at many numbers keeps at most ``cached`` of them, and a sweep frees them."""
     dummies = known(cached=30)
     for each in range(100):
         dummies.entries(f"1{each}", 0.0)
@@ -172,6 +172,38 @@ def test_the_work_is_the_same_whatever_has_arrived(monkeypatch: pytest.MonkeyPat
     assert counts == {(2, 3), (3, 3)}
 
 
+def test_who_looks_often_never_waits_for_a_dummy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps draw ahead: what a look takes does not say that a dummy is new."""
+    derived: list[bytes] = []
+    original = sealing.dummy
+
+    def counting(seed: bytes) -> bytes:
+        derived.append(seed)
+        return original(seed)
+
+    monkeypatch.setattr(sealing, "dummy", counting)
+    for lifetime in (5, 30, 60):
+        dummies = known(lifetime)
+        dummies.entries(NUMBER, 777.0)
+        for tick in range(1000):
+            if tick % 5 == 0:
+                dummies.sweep(777.0 + tick / 5)
+            derived.clear()
+            dummies.entries(NUMBER, 777.0 + tick / 5)
+            assert not derived
+
+
+def test_a_number_that_nobody_looks_at_is_forgotten() -> None:
+    """One lifetime after the last look nothing is kept of it."""
+    dummies = known()
+    dummies.entries(NUMBER, 100.0)
+    dummies.sweep(129.0)
+    assert list(dummies._ready) == [NUMBER]
+    dummies.sweep(130.0)
+    assert not dummies._ready
+    assert not dummies._looked_us
+
+
 def test_a_wild_clock_fills_no_memory() -> None:
     """Jumps over many epochs, to and fro, keep few secrets."""
     secrets = EpochSecrets()
@@ -179,6 +211,7 @@ def test_a_wild_clock_fills_no_memory() -> None:
     for jump in range(100):
         dummies.ids(NUMBER, (-1) ** jump * jump * 1e5)
     assert len(secrets) <= 4
+    assert len(dummies._ready[NUMBER].slots) <= 6
 
 
 @pytest.mark.parametrize(("lifetime", "epoch"), [(0, 3600), (30, 10)])
