@@ -1,0 +1,203 @@
+"""What arrives at any worker of a CPS, told to all of them.
+
+Each store is announced in one of a few streams; every worker reads all of them, and keeps an index
+of what is alive: number, id and place in the number's own stream, no octets. Takes keys and
+connections; gives announcements in the order in which they came, each once. A connection that is
+lost is made again and everything still alive is read again: what the index knows is told no second
+time, what it missed is told late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, insort
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from pbx_stir.errors import StoreUnavailable
+from pbx_stir.redis_backend.connection import SLOTS, Connection
+
+SHARDS: Final = 8
+BLOCK_SECONDS: Final = 1.0
+AGAIN_SECONDS: Final = 0.2
+# Between two readings: what comes meanwhile is read, and told, together.
+GATHER_SECONDS: Final = 0.01
+_MOST_AT_ONCE: Final = 512
+_MOST_KNOWN: Final = 2_000_000
+# As the store in memory: what a holder of a range asks for has as many digits or more.
+_REGION_DIGITS: Final = 6
+
+
+class Announced(NamedTuple):
+    """That an entry arrived: when (ms since the epoch), its id, its number, its place there."""
+
+    arrival_ms: int
+    id: str
+    number: str
+    place: bytes
+
+
+class ArrivalIndex:
+    """What is alive, newest last by (arrival, id): the same order at every worker."""
+
+    def __init__(self, lifetime_ms: int) -> None:
+        self._lifetime_ms = lifetime_ms
+        self._known: dict[str, Announced] = {}
+        self._all: list[tuple[int, str]] = []
+        self._regions: dict[str, list[tuple[int, str]]] = {}
+
+    def __len__(self) -> int:
+        """Count what is known."""
+        return len(self._known)
+
+    def add(self, announced: Announced) -> bool:
+        """Take one in; False where it is known already."""
+        if announced.id in self._known or len(self._known) >= _MOST_KNOWN:
+            return False
+        self._known[announced.id] = announced
+        place = announced.arrival_ms, announced.id
+        insort(self._all, place)
+        insort(self._regions.setdefault(announced.number[:_REGION_DIGITS], []), place)
+        return True
+
+    def newest_first(self, prefix: str, after: str = "") -> Iterator[Announced]:
+        """Give what begins with ``prefix``, from behind ``after``; nothing where that is gone.
+
+        The index must not change meanwhile.
+        """
+        places = self._all
+        if len(prefix) >= _REGION_DIGITS:
+            places = self._regions.get(prefix[:_REGION_DIGITS], [])
+        end = len(places)
+        if after:
+            begin = self._known.get(after)
+            if begin is None:
+                return
+            end = bisect_left(places, (begin.arrival_ms, after))
+        for position in range(end - 1, -1, -1):
+            announced = self._known[places[position][1]]
+            if announced.number.startswith(prefix):
+                yield announced
+
+    def sweep(self, now_ms: int) -> None:
+        """Forget what has expired."""
+        oldest = (now_ms - self._lifetime_ms + 1, "")
+        gone = bisect_left(self._all, oldest)
+        regions = set()
+        for _, entry_id in self._all[:gone]:
+            regions.add(self._known.pop(entry_id).number[:_REGION_DIGITS])
+        del self._all[:gone]
+        for region in regions:
+            places = self._regions[region]
+            del places[: bisect_left(places, oldest)]
+            if not places:
+                del self._regions[region]
+
+
+class Tail:
+    """Reads the streams of arrivals; ``told`` is awaited with what was not known before."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        index: ArrivalIndex,
+        lifetime_ms: int,
+        told: Callable[[Sequence[Announced]], Awaitable[None]],
+    ) -> None:
+        self._connection = connection
+        self._index = index
+        self._lifetime_ms = lifetime_ms
+        self._told = told
+        keys = shard_keys(connection)
+        # Streams of several slots cannot be read by one command, of a single server they can.
+        is_cluster = connection.settings.is_cluster
+        self._groups = [[key] for key in keys] if is_cluster else [keys]
+        self._behind = set(range(len(self._groups)))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the index knows all that is alive."""
+        return not self._behind
+
+    async def run(self) -> None:
+        """Read for ever."""
+        async with asyncio.TaskGroup() as group:
+            for number, keys in enumerate(self._groups):
+                group.create_task(self._read_for_ever(number, keys))
+
+    async def _read_for_ever(self, group: int, keys: Sequence[bytes]) -> None:
+        last: dict[bytes, bytes] = {}
+        while True:
+            try:
+                if not last:
+                    last = dict.fromkeys(keys, await self._oldest_alive(keys[0]))
+                # What is there already comes at once, and nobody waits to know that it was all.
+                wait = () if group in self._behind else ("BLOCK", int(BLOCK_SECONDS * 1000))
+                answer = await self._connection.wait_for(
+                    keys[0],
+                    BLOCK_SECONDS,
+                    *("XREAD", "COUNT", _MOST_AT_ONCE, *wait),
+                    *("STREAMS", *keys, *(last[key] for key in keys)),
+                )
+                read = _read(answer)
+            except StoreUnavailable:
+                # Who answers next may be a replica that has seen less: all of it is read again.
+                last = {}
+                self._behind.add(group)
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            new = []
+            for key, place, announced in read:
+                last[key] = place
+                if announced is not None and self._index.add(announced):
+                    new.append(announced)
+            if len(read) < _MOST_AT_ONCE:
+                self._behind.discard(group)
+            if new:
+                await self._told(new)
+                await asyncio.sleep(GATHER_SECONDS)
+
+    async def _oldest_alive(self, key: bytes) -> bytes:
+        """Give the place before everything that may be alive, by the clock of who has ``key``."""
+        answer = await self._connection.run(key, "TIME")
+        try:
+            return b"%d-0" % (int(answer[0]) * 1000 - self._lifetime_ms)
+        except (TypeError, ValueError, IndexError) as error:
+            raise StoreUnavailable("redis does not tell the time") from error
+
+
+def shard_keys(connection: Connection) -> list[bytes]:
+    """Name the streams of arrivals: their slots lie evenly, so that each master has about as many.
+
+    The names are the same everywhere and always, whatever the cluster.
+    """
+    keys: list[bytes] = []
+    candidate = 0
+    while len(keys) < SHARDS:
+        key = b"pbx-stir:arrivals:{%d}" % candidate
+        if connection.slot(key) * SHARDS // SLOTS == len(keys):
+            keys.append(key)
+        candidate += 1
+    return keys
+
+
+def _read(answer: Any) -> list[tuple[bytes, bytes, Announced | None]]:
+    """Read what XREAD answered: (stream, place, what it announces). Raises StoreUnavailable."""
+    try:
+        return [
+            (key, place, _announced(dict(zip(fields[::2], fields[1::2], strict=True))))
+            for key, records in answer or ()
+            for place, fields in records
+        ]
+    except (TypeError, ValueError) as error:
+        raise StoreUnavailable("redis announces what cannot be read") from error
+
+
+def _announced(fields: dict[bytes, bytes]) -> Announced | None:
+    """Read one announcement; None for one that another version wrote."""
+    try:
+        place = fields[b"p"]
+        arrival_ms = int(place.split(b"-")[0])
+        return Announced(arrival_ms, fields[b"i"].decode(), fields[b"n"].decode(), place)
+    except (KeyError, ValueError):
+        return None

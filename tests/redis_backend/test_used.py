@@ -1,0 +1,124 @@
+"""Single use across machines, by the rules of services.used."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lab.redis_servers import RedisServer
+from pbx_stir.errors import StoreUnavailable
+from pbx_stir.redis_backend.connection import Connection
+from pbx_stir.redis_backend.settings import settings
+from pbx_stir.redis_backend.used import RedisUsed
+from pbx_stir.services.used import Claim, SingleUse, Use, UsedPassports
+
+CALL = Claim("pbx1", "100.1", "100.1", "carrier", "12125551234", "12125551235", "log1")
+OTHER = msgspec.structs.replace(CALL, pbx="pbx2", unique_id="200.1", linked_id="200.1")
+
+
+async def test_a_passport_is_used_by_one_call(connection: Connection) -> None:
+    """On whichever machine; the same call that asks again has it still."""
+    here: SingleUse = RedisUsed(connection)
+    there = RedisUsed(connection)
+    now = time.time()
+    assert (await here.reserve("k", CALL, now + 60, now)).use is Use.FRESH
+    assert (await there.reserve("k", CALL, now + 60, now)).use is Use.SAME
+    taken = await there.reserve("k", OTHER, now + 60, now)
+    assert (taken.use, taken.holder) == (Use.TAKEN, CALL)
+    await here.confirm("k", CALL, now)
+    assert (await there.reserve("k", OTHER, now + 60, now)).use is Use.TAKEN
+
+
+async def test_of_many_claims_one_is_first(connection: Connection) -> None:
+    """At the same moment, from several machines."""
+    machines = [RedisUsed(connection) for _ in range(3)]
+    now = time.time()
+    claims = [msgspec.structs.replace(CALL, linked_id=str(each)) for each in range(30)]
+    found = await asyncio.gather(
+        *(
+            machines[each % 3].reserve("race", claim, now + 60, now)
+            for each, claim in enumerate(claims)
+        )
+    )
+    assert [one.use for one in found].count(Use.FRESH) == 1
+    assert [one.use for one in found].count(Use.TAKEN) == 29
+
+
+async def test_the_memory_ends_with_freshness(connection: Connection) -> None:
+    """Redis keeps a use a little longer than it is needed, never for ever."""
+    used = RedisUsed(connection)
+    now = time.time()
+    await used.reserve("gone", CALL, now + 60, now)
+    for name in (b"used:{%s}" % _digest("gone"), b"call:{%s}" % _digest("pbx1\n100.1")):
+        key = b"pbx-stir:" + name
+        assert 60_000 < await connection.run(key, "PTTL", key) <= 65_000
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).hexdigest().encode()
+
+
+_steps = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "confirm", "give_back", "ended"]),
+        st.sampled_from(["a", "b"]),
+        st.sampled_from([CALL, OTHER, msgspec.structs.replace(CALL, unique_id="100.2")]),
+        st.integers(0, 3),
+    ),
+    max_size=20,
+)
+
+
+@hypothesis_settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(_steps)
+async def test_it_decides_as_the_memory_of_one_process(
+    shared_server: RedisServer, steps: list[tuple[str, str, Claim, int]]
+) -> None:
+    """Whatever the calls do, in which order, and how long they take."""
+    shared_server.ask("FLUSHALL")
+    connection = Connection(settings(shared_server.url))
+    used, model = RedisUsed(connection), UsedPassports()
+    now = time.time()
+    for step, key, claim, seconds in steps:
+        now += seconds
+        found: list[Any] = []
+        for memory in (used, model):
+            match step:
+                case "reserve":
+                    found.append(await memory.reserve(key, claim, now + 3600, now))
+                case "confirm":
+                    found.append(await memory.confirm(key, claim, now))
+                case "give_back":
+                    found.append(await memory.give_back(key, claim, now))
+                case _:
+                    found.append(await memory.ended(claim.pbx, claim.unique_id, False, now))
+        assert found[0] == found[1]
+    await connection.close()
+
+
+async def test_without_redis_nobody_knows(server: RedisServer) -> None:
+    """A reservation fails: the call has no verdict, and no PASSporT passes twice."""
+    connection = Connection(settings(server.url))
+    used = RedisUsed(connection)
+    now = time.time()
+    assert (await used.reserve("k", CALL, now + 60, now)).use is Use.FRESH
+    server.kill()
+    with pytest.raises(StoreUnavailable):
+        await used.reserve("k", OTHER, now + 60, now)
+    await connection.close()
+
+
+async def test_what_cannot_be_read_passes_nobody(connection: Connection) -> None:
+    """Somebody else's octets under a key of ours."""
+    key = b"pbx-stir:used:{%s}" % _digest("k")
+    await connection.run(key, "SET", key, b"{}")
+    with pytest.raises(StoreUnavailable):
+        await RedisUsed(connection).reserve("k", CALL, time.time() + 60, time.time())
