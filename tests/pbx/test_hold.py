@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from pbx_stir.pbx.asterisk import AsteriskPbx, Timing
+from pbx_stir.pbx.asterisk import AsteriskPbx
+from pbx_stir.pbx.listener import Timing
 from tests.pbx.scene import Caller, Desk, ListenerProcess, eventually, listening, settings
 
 pytestmark = pytest.mark.pbx

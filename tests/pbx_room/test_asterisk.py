@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from pbx_stir.errors import PbxUnavailable
-from pbx_stir.pbx.asterisk import AsteriskPbx, Timing
+from pbx_stir.pbx.asterisk import AsteriskPbx
+from pbx_stir.pbx.listener import Timing
 from pbx_stir.services.call import Call
 from tests.pbx_room.fake_asterisk import NOW, FakeAsterisk
 from tests.pbx_room.test_hook import FIELDS, NONCE
