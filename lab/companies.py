@@ -146,7 +146,7 @@ def tls_certificate(folder: Path, name: str, hosts: Sequence[str]) -> tuple[Path
     ca_certificate, ca_key = issuing.new_root(f"{name} TLS CA", time.time(), 30)
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
-    names = [x509.IPAddress(ipaddress.ip_address(host)) for host in hosts]
+    names = [_general_name(host) for host in hosts]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -167,6 +167,13 @@ def tls_certificate(folder: Path, name: str, hosts: Sequence[str]) -> tuple[Path
     _write_key(paths[1], key)
     paths[2].write_bytes(_pem(ca_certificate))
     return paths
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -155,10 +155,8 @@ class Exchange:
             "trace_request_ctx": attempt,
         }
         url = origin.url(path)
-        proxied = self._proxy is not None and url.scheme == "https"
-        if proxied and self._proxy is not None:
-            arguments.update(self._proxy.arguments())
-        session = self._session(guarded=origin.guarded, proxied=proxied)
+        session, way = self._way(origin)
+        arguments.update(way)
         try:
             async with session.request(method, url, **arguments) as response:
                 return await self._read(origin, response, limit)
@@ -175,13 +173,13 @@ class Exchange:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a GET whose answer is read as it comes; ``more`` are its header fields.
 
-        Not through a proxy. What it raises is for the caller to map (``failures_mapped``).
+        What it raises is for the caller to map (``failures_mapped``).
         """
-        session = self._session(guarded=origin.guarded)
+        session, way = self._way(origin)
         headers = {"Accept-Encoding": "identity", **more}
         url = origin.url(path)
         async with session.get(
-            url, headers=headers, allow_redirects=False, trace_request_ctx=_Attempt()
+            url, headers=headers, allow_redirects=False, trace_request_ctx=_Attempt(), **way
         ) as response:
             yield response
 
@@ -210,6 +208,12 @@ class Exchange:
 
     def _has_room(self) -> bool:
         return len(self._offsets) < _MOST_OFFSETS
+
+    def _way(self, origin: CpsUrl) -> tuple[aiohttp.ClientSession, dict[str, Any]]:
+        """The session for a CPS, and what a request takes to go through the proxy."""
+        proxied = self._proxy is not None and origin.origin.startswith("https:")
+        session = self._session(guarded=origin.guarded, proxied=proxied)
+        return session, self._proxy.arguments() if self._proxy is not None and proxied else {}
 
     def _session(self, *, guarded: bool, proxied: bool = False) -> aiohttp.ClientSession:
         """Give the session for configured CPSs, or the one whose addresses must be global."""
