@@ -23,6 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
 from pbx_stir.cps.dummies import Dummies
+from pbx_stir.cps.issuing import Issuing
 from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
 from pbx_stir.cps.retrievals import Retrievals
@@ -43,6 +44,8 @@ _ALLOW = {
     Resource.BULK_ITEM: "GET, HEAD",
     Resource.KEYS: "GET, HEAD, PUT",
     Resource.BULK_KEYS: "GET, HEAD",
+    Resource.TOKEN_KEYS: "GET, HEAD",
+    Resource.TOKENS: "GET, HEAD, POST",
 }
 # What to await for the requests under way to end, before their connections are closed.
 DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
@@ -118,17 +121,28 @@ class _Service:
         self._retrieving = Retrievals(
             settings, store, self._dummies, MemoryUses(clock), clock=self._store_clock, now=now
         )
-        self._storing = Storing(store, self._store_clock, tokens=settings.tokens)
+        self._issues = TokenBucket(settings.issue_rate, settings.issue_rate)
+        self._issuing = Issuing.of(settings, now)
+        self._storing = Storing(
+            store,
+            self._store_clock,
+            now=now,
+            checker=self._issuing.checker if self._issuing else None,
+        )
 
     async def sweeping(self, _application: web.Application) -> AsyncIterator[None]:
         """Free what has expired every second, as long as the application runs."""
         await self._dummies.prepare(self._store_clock())
+        if self._issuing is not None:
+            await self._issuing.begin()
         self._retrieving.begin()
         task = asyncio.create_task(self._sweep_for_ever())
         yield
         self._retrieving.end()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        if self._issuing is not None:
+            self._issuing.end()
 
     async def drained(self) -> bool:
         """End the streams, and wait until no request is under way."""
@@ -176,8 +190,26 @@ class _Service:
             case Resource.KEYS, "PUT":
                 admit(self._puts.take(self._clock()))
                 return await self._keeping.put(target.number, request)
+            case Resource.TOKEN_KEYS | Resource.TOKENS, "GET" | "HEAD" | "POST":
+                return await self._tokens(target, request)
             case Resource.HEALTH, "GET" | "HEAD":
                 return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
+        raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
+
+    async def _tokens(self, target: Target, request: web.Request) -> web.StreamResponse:
+        """Answer for storage tokens."""
+        if self._issuing is None:
+            raise Failure(404, "stores need no token here")
+        match target.resource, request.method:
+            case Resource.TOKENS, "POST":
+                admit(self._issues.take(self._clock()))
+                return await self._issuing.issue(request)
+            case Resource.TOKENS, _:
+                admit(self._retrievals.take(self._clock()))
+                return self._issuing.nonce()
+            case Resource.TOKEN_KEYS, "GET" | "HEAD":
+                admit(self._retrievals.take(self._clock()))
+                return self._issuing.keys()
         raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
 
     async def _retrieve(
@@ -210,3 +242,5 @@ class _Service:
         await self._dummies.prepare(now)
         await self._store.sweep(now)
         await self._keeping.sweep()
+        if self._issuing is not None:
+            await self._issuing.refresh()

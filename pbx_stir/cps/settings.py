@@ -17,6 +17,10 @@ from pbx_stir.cps.store import (
 )
 from pbx_stir.services.judgement import RevocationSource
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
+from pbx_stir.tokens.checker import STORES_PER_TOKEN
+from pbx_stir.tokens.issuer import TOKENS_PER_ISSUER, TOKENS_PER_LEAF, TOKENS_PER_SPC
+from pbx_stir.tokens.keys import KeySource
+from pbx_stir.tokens.ledger import Ledger
 
 # who is given what is stored: everybody (RFC 8816), or whose certificate covers the number
 OPEN = "open"
@@ -27,13 +31,14 @@ HOLDERS = "holders"
 class CpsSettings:
     """How a CPS runs. Rates are requests a second, bursts are one second's worth.
 
-    ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are
-    kept, None keeps none. ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are
-    TLS handshakes a second, twice as many at once. ``metrics`` is HOST:PORT for them, "" for none.
-    ``names`` are the hosts that requests may be for, by default those of the certificate;
-    ``retrieval`` is ``OPEN`` or ``HOLDERS``, and holders may show TLS ``client_certificates``.
-    Peers on loopback have no rate and no limit of connections of their own. Checked where it is
-    used: ``listening``.
+    ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are kept
+    and to whom tokens are issued, None is nobody. ``token_keys`` and ``ledger`` are where their
+    keys and counts are kept, None is in memory; limits of tokens are those of an epoch.
+    ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are TLS handshakes a second,
+    twice as many at once. ``metrics`` is HOST:PORT for them, "" for none. ``names`` are the hosts
+    that requests may be for, by default those of the certificate; ``retrieval`` is ``OPEN`` or
+    ``HOLDERS``, and holders may show TLS ``client_certificates``. Peers on loopback have no rate
+    and no limit of connections of their own. Checked where it is used: ``listening``.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +68,14 @@ class CpsSettings:
     push_subscribers: int = 2_000
     push_subscribers_of_a_leaf: int = 64
     push_heartbeat_seconds: float = 15.0
+    token_keys: KeySource | None = None
+    ledger: Ledger | None = None
+    issue_rate: float = 100.0
+    stores_per_token: int = STORES_PER_TOKEN
+    stores_per_token_and_number: int = STORES_PER_TOKEN
+    tokens_per_leaf: int = TOKENS_PER_LEAF
+    tokens_per_issuer: int = TOKENS_PER_ISSUER
+    tokens_per_spc: int = TOKENS_PER_SPC
 
     def new_store(self) -> MemoryStore:
         """Make the store that these settings describe."""

@@ -1,4 +1,8 @@
-"""The CPS's side of a store: one sealed PASSporT, taken or refused (RFC 8816 section 6.1)."""
+"""The CPS's side of a store: one sealed PASSporT, taken or refused (RFC 8816 sections 6.1, 7.5).
+
+The order: what of the token needs no body, cheap things first; content type; announced size; body;
+the proof, and what the token may still store; last the form of what is inside.
+"""
 
 from __future__ import annotations
 
@@ -8,32 +12,58 @@ from aiohttp import web
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import Failure, answer, read_body, require_type
+from pbx_stir.cps.issuing import refuse
 from pbx_stir.cps.store import EntryStore
-from pbx_stir.errors import Malformed
+from pbx_stir.errors import Malformed, TokenRefused
 from pbx_stir.stir import sealing
+from pbx_stir.tokens.checker import TokenChecker
 
 
 class Storing:
     """Answers POST for collections; ``clock`` is the store's."""
 
-    def __init__(self, store: EntryStore, clock: Callable[[], float], *, tokens: bool) -> None:
-        """``tokens`` demands a storage token with each store."""
+    def __init__(
+        self,
+        store: EntryStore,
+        clock: Callable[[], float],
+        *,
+        now: Callable[[], float],
+        checker: TokenChecker | None,
+    ) -> None:
+        """``checker`` demands a storage token with each store; ``now`` is the wall clock."""
         self._store = store
         self._clock = clock
-        self._tokens = tokens
+        self._now = now
+        self._checker = checker
 
     async def add(self, number: str, request: web.Request) -> web.Response:
         """Store one sealed PASSporT."""
-        if self._tokens:
-            raise Failure(
-                401,
-                "this service stores only with a storage token, and issues none yet",
-                WWW_Authenticate="StorageToken",
-            )
-        require_type(request, wire.PASSPORT_TYPE)
-        wire_text = sealed_text(await read_body(request, sealing.MAX_WIRE_OCTETS))
-        entry_id = await self._store.add(number, wire_text, self._clock())
+        owner = ""
+        if self._checker is None:
+            require_type(request, wire.PASSPORT_TYPE)
+            body = await read_body(request, sealing.MAX_WIRE_OCTETS)
+        else:
+            body, owner = await self._paid(self._checker, number, request)
+        entry_id = await self._store.add(number, sealed_text(body), self._clock(), owner=owner)
         return answer(201, Location=wire.item_path(number, entry_id))
+
+    async def _paid(
+        self, checker: TokenChecker, number: str, request: web.Request
+    ) -> tuple[bytes, str]:
+        """Check the token, and only then read the body, which the token's proof is over.
+
+        Gives the body, and the name under which its entry is counted.
+        """
+        headers = request.headers
+        try:
+            presented = checker.read(
+                headers.getall("Authorization", []), headers.getall("Host", []), self._now()
+            )
+            require_type(request, wire.PASSPORT_TYPE)
+            body = await read_body(request, sealing.MAX_WIRE_OCTETS)
+            return body, await checker.spend(presented, number, wire.PASSPORT_TYPE, body)
+        except TokenRefused as error:
+            refuse(error)
 
 
 def sealed_text(body: bytes) -> bytes:

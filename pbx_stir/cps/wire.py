@@ -37,7 +37,7 @@ _MAX_DETAIL = 200
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HREF = re.compile(r"(?:https?://[A-Za-z0-9.\-\[\]:]{1,255})?(?:/[A-Za-z0-9._~%+*@:=-]+)+/?")
-_NEXT_KEYS = re.compile(r"/[A-Za-z0-9._~%+*@:/-]{1,255}/keys\?after=[A-Za-z0-9._~-]{1,64}")
+_NEXT_KEYS = re.compile(r"/[A-Za-z0-9._~%+*@:/-]{1,255}/keys\?after=([A-Za-z0-9._~-]{1,64})")
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]")
 _QUALITY = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -52,6 +52,8 @@ class Resource(Enum):
     BULK_ITEM = "item of a prefix"
     KEYS = "keys"
     BULK_KEYS = "keys of a prefix"
+    TOKEN_KEYS = "token-keys"  # noqa: S105
+    TOKENS = "tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ def parse_target(raw_path: str) -> Target | None:
     match [_decode(segment) for segment in raw_path.split("/")]:
         case ["", "health"]:
             return Target(Resource.HEALTH)
+        case ["", "cps", "token-keys"]:
+            return Target(Resource.TOKEN_KEYS)
+        case ["", "cps", "tokens"]:
+            return Target(Resource.TOKENS)
         case ["", "cps", str(name), "ppts"] if name.endswith("*"):
             return Target(Resource.BULK, numbers.from_cps_path(name[:-1]))
         case ["", "cps", str(name), "ppts"]:
@@ -279,14 +285,15 @@ def parse_records(body: bytes) -> tuple[str, ...]:
 
 
 def parse_records_page(body: bytes) -> tuple[tuple[str, ...], str]:
-    """Read a page of a prefix's signed records, not checked, and the next page's path, or "".
+    """Read a page of a prefix's signed records, not checked, and where the next one begins, or "".
 
-    Raises ``MalformedAnswer``, also for a path that is none.
+    Raises ``MalformedAnswer``, also for a next page's path that is none.
     """
     read = _parsed_records(body)
-    if read.next and not _NEXT_KEYS.fullmatch(read.next):
+    following = _NEXT_KEYS.fullmatch(read.next)
+    if read.next and following is None:
         raise MalformedAnswer(f"not the path of a next page: {read.next[:64]!r}")
-    return tuple(read.records[:MAX_LISTED]), read.next
+    return tuple(read.records[:MAX_LISTED]), following[1] if following else ""
 
 
 def _parsed_records(body: bytes) -> _Records:

@@ -27,8 +27,8 @@ from pbx_stir.tokens.storage_token import WINDOW_SECONDS, Proof, StorageToken, S
 
 STORES_PER_TOKEN: Final = 16
 MOST_KNOWN: Final = 8_192
-# a proof may be of WINDOW_SECONDS ahead, and is good as long after its time; times are whole
-_REMEMBERED_SECONDS: Final = 2.0 * WINDOW_SECONDS + 1
+# a proof may be of WINDOW_SECONDS ahead, and is good as long after its time; then its body arrives
+_REMEMBERED_SECONDS: Final = 2.0 * WINDOW_SECONDS + 30
 
 
 @dataclass(frozen=True, slots=True)

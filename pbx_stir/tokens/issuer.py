@@ -131,14 +131,41 @@ class Issuer:
         self._limits = limits or IssuingLimits()
         self._check_path = check_path
 
-    async def issue(self, authorization: str, body: bytes, now: float) -> bytes:
-        """Give the answer's body to a request for tokens: all its signatures.
+    def read(self, authorizations: Sequence[str], now: float) -> SignedRequest:
+        """Check all that needs no body, the nonce before any signature.
+
+        ``authorizations`` are the values of this header field, all of them.
+        Raises ``TokenRefused`` with status 401.
+        """
+        if len(authorizations) != 1 or not is_signed(authorizations[0]):
+            raise TokenRefused("tokens are issued to requests signed with a STIR credential")
+        token = authorizations[0].partition(" ")[2]
+        try:
+            claims = jws.read(token, typ=TOKEN_REQUEST, max_octets=MAX_TOKEN_OCTETS).claims
+            if not nonce_holds(self._keys, str(claims.get("jti")), now):
+                raise TokenRefused(f"the nonce is not ours, or older than {NONCE_SECONDS} s")
+            return read_request(authorizations[0], TOKEN_REQUEST)
+        except Malformed as error:
+            raise TokenRefused(error.message) from error
+
+    async def issue(self, signed: SignedRequest, body: bytes, now: float) -> bytes:
+        """Give the answer's body to a request that ``read`` gave: all its signatures.
 
         Raises ``MalformedToken`` for a body that is none; ``TokenRefused`` with its status: 401
         where the signer is not shown, 409 where the nonce was used or the epoch is none to be had
         tokens of, 429 where there are no more; ``Unavailable`` where signing is busy.
         """
-        signed = self._read(authorization, body, now)
+        try:
+            check_terms(
+                signed,
+                audiences=self._names,
+                method="POST",
+                path=exchange.TOKENS_PATH,
+                body=body,
+                now=now,
+            )
+        except RequestRefused as error:
+            raise TokenRefused(error.message, hint=error.hint) from error
         batch = exchange.parse_request(body)
         signing = self._key_for(batch, now)
         path = self._path(signed, now)
@@ -149,32 +176,6 @@ class Issuer:
             self._pool.give_room_back()
             raise
         return exchange.format_signatures(await self._pool.sign(signing.signer, batch.blinded))
-
-    def nonce(self, now: float) -> str:
-        """Give a nonce for one request within ``NONCE_SECONDS``. Nothing is remembered of it."""
-        return new_nonce(self._keys, now)
-
-    def _read(self, authorization: str, body: bytes, now: float) -> SignedRequest:
-        """Check the nonce, then all of the header that needs no anchor."""
-        if not is_signed(authorization):
-            raise TokenRefused("tokens are issued to requests signed with a STIR credential")
-        token = authorization.partition(" ")[2]
-        try:
-            claims = jws.read(token, typ=TOKEN_REQUEST, max_octets=MAX_TOKEN_OCTETS).claims
-            if not nonce_holds(self._keys, str(claims.get("jti")), now):
-                raise TokenRefused(f"the nonce is not ours, or older than {NONCE_SECONDS} s")
-            signed = read_request(authorization, TOKEN_REQUEST)
-            check_terms(
-                signed,
-                audiences=self._names,
-                method="POST",
-                path=exchange.TOKENS_PATH,
-                body=body,
-                now=now,
-            )
-        except (Malformed, RequestRefused) as error:
-            raise TokenRefused(error.message, hint=error.hint) from error
-        return signed
 
     def _path(self, signed: SignedRequest, now: float) -> Path:
         """Find the signer's path to an anchor; nothing is fetched."""
