@@ -18,6 +18,8 @@ from pbx_stir.stir.certificate import Anchors
 
 # A critical TNAuthList is one that OpenSSL does not know: X509_V_FLAG_IGNORE_CRITICAL.
 _IGNORE_CRITICAL: Final = 0x10
+# Whether it is in time is judged with the rest: X509_V_FLAG_NO_CHECK_TIME.
+_NO_CHECK_TIME: Final = 0x200000
 
 
 def ask_for_certificates(context: ssl.SSLContext, anchors: Anchors) -> None:
@@ -26,7 +28,7 @@ def ask_for_certificates(context: ssl.SSLContext, anchors: Anchors) -> None:
     context.load_verify_locations(cadata="".join(pem))
     context.verify_mode = ssl.CERT_OPTIONAL
     context.verify_flags = ssl.VerifyFlags(
-        context.verify_flags | _IGNORE_CRITICAL | ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.verify_flags | _IGNORE_CRITICAL | _NO_CHECK_TIME | ssl.VERIFY_X509_PARTIAL_CHAIN
     )
     # A resumed session has the leaf alone.
     context.num_tickets = 0

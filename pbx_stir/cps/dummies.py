@@ -151,7 +151,8 @@ class Dummies:
 
     def coming(self, number: str, now: float) -> Entry:
         """Give the next dummy that arrives after ``now``, for who is told of arrivals."""
-        now_us = int(now * _MICROSECONDS)
+        # Rounded: it is asked with a dummy's own arrival, a float of these microseconds.
+        now_us = round(now * _MICROSECONDS)
         self._note(number, now_us)
         slots = self._slots(number, now_us + self._period_us)
         return next(entry for arrival_us, entry in reversed(slots) if arrival_us > now_us)
