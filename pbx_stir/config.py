@@ -66,6 +66,7 @@ class TrunkSection(_Strict, frozen=True):
     present: str = "from"
     attest: Literal["A", "B", "C"] = "A"
     called: Mapping[str, tuple[str, ...] | str] = {}
+    wait_for_passport_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
 
 
 class OriginatorSection(_Strict, frozen=True):
@@ -105,6 +106,15 @@ class PublishSection(_Strict, frozen=True):
     cps: tuple[Url, ...] = ()
     record_days: Annotated[float, Meta(gt=0, le=7)] = 1.0
     key_days: Annotated[float, Meta(gt=0, le=90)] = 7.0
+    retrieve: Literal["open", "signed", "subscribed"] = "open"
+
+
+class CoverSection(_Strict, frozen=True):
+    """``[cover]``: stores and retrievals that belong to no call."""
+
+    stores_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    retrievals_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    numbers: tuple[str, ...] = ()
 
 
 class OutgoingSection(_Strict, frozen=True):
@@ -159,6 +169,7 @@ class Configuration(_Strict, frozen=True):
     verification: VerificationSection = VerificationSection()
     route: tuple[RouteSection, ...] = ()
     publish: PublishSection = PublishSection()
+    cover: CoverSection = CoverSection()
     outgoing: OutgoingSection = OutgoingSection()
     numbers: NumbersSection = NumbersSection()
     call_log: CallLogSection = CallLogSection()
