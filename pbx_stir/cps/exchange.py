@@ -31,8 +31,9 @@ from pbx_stir.stir.x5u import EgressRule, is_global_address
 MAX_ANSWER_OCTETS: Final = 1024 * 1024
 # Below what servers keep (ours 75 s): a store on a connection just closed would be lost.
 KEEP_ALIVE_SECONDS: Final = 15.0
-# A Date has whole seconds and was a while under way: less is no wrong clock.
-CLOCK_SECONDS: Final = 5.0
+# A Date has whole seconds and was a while under way: less is no wrong clock. A clock that is more
+# wrong than this is a mark, and so is a Date that a CPS invents: neither bound can be zero.
+CLOCK_SECONDS: Final = 2.0
 _MOST_RETRY_SECONDS = 86_400
 _MOST_OFFSETS = 1024
 _CONNECTIONS_OF_A_CPS = 512
