@@ -97,6 +97,25 @@ class RouteSection(_Strict, frozen=True):
     prefix: Annotated[str, Meta(pattern=r"\A\+?[0-9]{0,15}\Z")]
     cps: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=4)]
     keys: tuple[str, ...] = ()
+    sealing: Literal["required", "none"] = "required"
+    submission: Literal["signed", "open"] = "signed"
+
+
+class AdvertisementSection(_Strict, frozen=True):
+    """``[[advertisement]]``: where others say at which CPS their numbers are (RFC 9888)."""
+
+    source: str
+    signed_by: str = "stir"
+    refresh_minutes: Annotated[float, Meta(ge=1, le=1440)] = 60.0
+    tls_ca: str | None = None
+
+
+class EnumSection(_Strict, frozen=True):
+    """``[enum]``: the tree in DNS that says it; without a suffix none is asked."""
+
+    suffix: str | None = None
+    service: str = "E2U+pbx-stir-cps"
+    nameservers: Annotated[tuple[str, ...], Meta(max_length=4)] = ()
 
 
 class PublishSection(_Strict, frozen=True):
@@ -104,6 +123,7 @@ class PublishSection(_Strict, frozen=True):
 
     numbers: tuple[str, ...] = ()
     cps: tuple[Url, ...] = ()
+    bare_cps: tuple[Url, ...] = ()
     record_days: Annotated[float, Meta(gt=0, le=7)] = 1.0
     key_days: Annotated[float, Meta(gt=0, le=90)] = 7.0
     retrieve: Literal["open", "signed", "subscribed"] = "open"
@@ -122,6 +142,8 @@ class OutgoingSection(_Strict, frozen=True):
 
     tls_ca: str | None = None
     plain_loopback: bool = False
+    bare_certificate: str | None = None
+    bare_key: str | None = None
 
 
 class NumbersSection(_Strict, frozen=True):
@@ -136,6 +158,20 @@ class CallLogSection(_Strict, frozen=True):
 
     file: str = "-"
     numbers: Literal["full", "short"] = "full"
+
+
+class BareSection(_Strict, frozen=True):
+    """``[cps.bare]``: the listener for unsealed PASSporTs (RFC 9888); without ``listen`` none."""
+
+    listen: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    tls: bool = True
+    names: tuple[Host, ...] = ()
+    submitters: Literal["signed", "any"] = "signed"
+    retrieval: Literal["signed", "any"] = "signed"
+    submissions_per_second: Annotated[int, Meta(ge=1)] = 1_000
+    submissions_per_second_of_a_signer: Annotated[int, Meta(ge=1)] = 100
 
 
 class CpsSection(_Strict, frozen=True):
@@ -155,6 +191,7 @@ class CpsSection(_Strict, frozen=True):
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
     metrics: str = ""
+    bare: BareSection = BareSection()
 
 
 class Configuration(_Strict, frozen=True):
@@ -168,6 +205,8 @@ class Configuration(_Strict, frozen=True):
     originator: tuple[OriginatorSection, ...] = ()
     verification: VerificationSection = VerificationSection()
     route: tuple[RouteSection, ...] = ()
+    advertisement: Annotated[tuple[AdvertisementSection, ...], Meta(max_length=16)] = ()
+    enum: EnumSection = EnumSection()
     publish: PublishSection = PublishSection()
     cover: CoverSection = CoverSection()
     outgoing: OutgoingSection = OutgoingSection()

@@ -11,20 +11,38 @@ import binascii
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pbx_stir.certificates.anchors import AnchorFiles
+from pbx_stir.certificates.fetch import X5uFetcher
 from pbx_stir.certificates.revocation import RevocationWatch
 from pbx_stir.certificates.watching import is_url, watching
 from pbx_stir.config import Loaded, TrunkSection
+from pbx_stir.directory.advertisements import MEDIA_TYPE as ADVERTISEMENT_TYPE
+from pbx_stir.directory.advertisements import Advertisements, AdvertisementSource, SignedBy
+from pbx_stir.directory.enum import EnumDirectory, EnumSettings
 from pbx_stir.directory.publisher import Publication, publications
-from pbx_stir.directory.routes import Route, Routes, Served
-from pbx_stir.errors import ConfigurationError, MalformedNumber, UrlRefused, UsageError
+from pbx_stir.directory.routes import Route, Routes, Sealing, Served
+from pbx_stir.errors import (
+    ConfigurationError,
+    Malformed,
+    MalformedNumber,
+    UrlRefused,
+    UsageError,
+)
 from pbx_stir.services.authentication import NeverSigned
 from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.stir import credential, number
-from pbx_stir.stir.certificate import SpcPolicy
+from pbx_stir.stir.advertisement import MAX_OCTETS as ADVERTISEMENT_OCTETS
+from pbx_stir.stir.advertisement import check_cps_url
+from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberRules, NumberSet
+from pbx_stir.stir.x5u import EgressRule
 
 
 def number_set(loaded: Loaded, key: str, items: Iterable[str], digits: int = 15) -> NumberSet:
@@ -156,22 +174,131 @@ def routes(loaded: Loaded) -> Routes:
         _check_plain(loaded, f"{key}.cps", section.cps)
         pinned = tuple(_public_key(loaded, f"{key}.keys", text) for text in section.keys)
         try:
-            found.append(Route(section.prefix.removeprefix("+"), section.cps, keys=pinned))
+            found.append(
+                Route(
+                    section.prefix.removeprefix("+"),
+                    section.cps,
+                    Sealing(section.sealing),
+                    pinned,
+                    signed=section.submission == "signed",
+                )
+            )
         except ConfigurationError as error:
             raise loaded.wrong(key, error.message, error.hint) from error
     publish = loaded.values.publish
     _check_plain(loaded, "publish.cps", publish.cps)
+    _check_plain(loaded, "publish.bare_cps", publish.bare_cps)
     served = []
-    if publish.cps and publish.numbers:
+    if (publish.cps or publish.bare_cps) and publish.numbers:
         numbers = number_set(loaded, "publish.numbers", publish.numbers)
         try:
-            served.append(Served(numbers, publish.cps))
+            served.append(Served(numbers, publish.cps, publish.bare_cps))
         except ConfigurationError as error:
             raise loaded.wrong("publish.cps", error.message, error.hint) from error
     try:
         return Routes(found, served)
     except ConfigurationError as error:
         raise loaded.wrong("route", error.message, error.hint) from error
+
+
+def egress(where: Routes) -> EgressRule:
+    """Where we connect to for a stranger: wherever the configuration names, and public hosts."""
+    return EgressRule(origins=frozenset(map(_origin, where.sealed_cps | where.bare_cps)))
+
+
+def _origin(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def advertisements(
+    loaded: Loaded, trusted: Callable[[], Anchors]
+) -> tuple[Advertisements | None, Callable[[], Awaitable[None]] | None]:
+    """What others advertise, and what closes it; None where no source is named."""
+    sources: list[AdvertisementSource] = []
+    contexts: dict[tuple[str, int], ssl.SSLContext] = {}
+    origins: set[tuple[str, int]] = set()
+    for index, section in enumerate(loaded.values.advertisement):
+        key = f"advertisement[{index}]"
+        place = _place(loaded, key, section.source)
+        try:
+            signed_by = _signer(loaded, f"{key}.signed_by", section.signed_by)
+            sources.append(AdvertisementSource(place, signed_by, section.refresh_minutes * 60))
+        except ConfigurationError as error:
+            raise loaded.wrong(f"{key}.signed_by", error.message, error.hint) from error
+        if isinstance(place, str):
+            origins.add(_origin(place))
+            context = tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
+            if context is not None:
+                contexts[_origin(place)] = context
+    if not sources:
+        return None, None
+    fetcher = X5uFetcher(
+        rule=EgressRule(origins=frozenset(origins)),
+        origin_tls=contexts,
+        accept=ADVERTISEMENT_TYPE,
+        max_octets=ADVERTISEMENT_OCTETS,
+    )
+    found = Advertisements(sources, fetcher=fetcher, anchors=trusted, spc_policy=spc_policy(loaded))
+    return found, fetcher.close
+
+
+def _place(loaded: Loaded, key: str, source: str) -> Path | str:
+    if "://" not in source:
+        return loaded.resolve(source)
+    try:
+        check_cps_url(source)
+    except Malformed as error:
+        hint = "a file, or an https URL without user, query and fragment"
+        raise loaded.wrong(f"{key}.source", f"{source[:200]!r} is neither", hint) from error
+    return source
+
+
+def _signer(loaded: Loaded, key: str, text: str) -> SignedBy | EllipticCurvePublicKey:
+    if text in {"stir", "nobody"}:
+        return SignedBy(text)
+    try:
+        public = load_pem_public_key(loaded.read(key, text))
+    except (ValueError, UnsupportedAlgorithm):
+        public = None
+    if not isinstance(public, EllipticCurvePublicKey):
+        hint = '"stir", "nobody", or a PEM file with a P-256 public key'
+        raise ConfigurationError(f"{text!r} has no public key that signs", hint=hint)
+    return public
+
+
+def enum(loaded: Loaded) -> EnumDirectory | None:
+    """The tree in DNS that is asked, None where none is named."""
+    section = loaded.values.enum
+    if section.suffix is None:
+        return None
+    try:
+        return EnumDirectory(EnumSettings(section.suffix, section.service, section.nameservers))
+    except ConfigurationError as error:
+        raise loaded.wrong("enum", error.message, error.hint) from error
+
+
+def bare_tls(loaded: Loaded) -> ssl.SSLContext | None:
+    """TLS to CPSs of unsealed PASSporTs, with our certificate for those that ask for one."""
+    section = loaded.values.outgoing
+    context = tls_of(loaded, "outgoing.tls_ca", section.tls_ca)
+    if section.bare_certificate is None or section.bare_key is None:
+        if section.bare_certificate or section.bare_key:
+            raise loaded.wrong("outgoing", "bare_certificate and bare_key go together")
+        return context
+    context = context or ssl.create_default_context()
+    loaded.read_private("outgoing.bare_key", section.bare_key)
+    try:
+        context.load_cert_chain(
+            loaded.resolve(section.bare_certificate),
+            loaded.resolve(section.bare_key),
+            # an encrypted one would be asked for on a terminal
+            password=lambda: "",
+        )
+    except (OSError, ValueError) as error:
+        hint = "PEM files of a certificate and its unencrypted key"
+        raise loaded.wrong("outgoing.bare_certificate", f"cannot be used: {error}", hint) from error
+    return context
 
 
 def _check_plain(loaded: Loaded, key: str, urls: Iterable[str]) -> None:
@@ -217,7 +344,7 @@ def tls_of(loaded: Loaded, key: str, name: str | None) -> ssl.SSLContext | None:
 def published(loaded: Loaded, signers: Sequence[Credential]) -> tuple[Publication, ...]:
     """What is to be published of our own numbers, and where; nothing where none are named."""
     section = loaded.values.publish
-    if not section.numbers:
+    if not section.numbers or (section.bare_cps and not section.cps):
         return ()
     numbers = number_set(loaded, "publish.numbers", section.numbers)
     try:

@@ -14,7 +14,7 @@ import secrets
 import signal
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from pbx_stir import configured
@@ -22,12 +22,15 @@ from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.config import Loaded
+from pbx_stir.cps.bare_client import BareClient, BarePlacements, BothKinds
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.guarded import GuardedPlacement
+from pbx_stir.cps.subscribed import SubscribedPlacement
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publisher
 from pbx_stir.directory.resolver import Resolver
+from pbx_stir.directory.routes import Routes
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.pbx.ami import AsteriskSettings
 from pbx_stir.pbx.asterisk import AsteriskPbx
@@ -36,6 +39,7 @@ from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
 from pbx_stir.services.verification import VerificationService
 from pbx_stir.stir.certificate import SpcPolicy
+from pbx_stir.stir.credential import Credential
 from pbx_stir.used_database import UsedDatabase
 
 log = logging.getLogger(__name__)
@@ -77,22 +81,17 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
     spc = configured.spc_policy(loaded)
     keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
+    routes = configured.routes(loaded)
     client = CpsClient(
         tls=configured.tls_of(loaded, "outgoing.tls_ca", values.outgoing.tls_ca),
         allow_plain=values.outgoing.plain_loopback,
+        egress=configured.egress(routes),
     )
     daemon.closes.append(client.close)
     placement = GuardedPlacement(client)
     daemon.closes.append(placement.close)
-    resolver = Resolver(
-        routes=configured.routes(loaded),
-        records=client,
-        anchors=anchors.current,
-        spc_policy=spc,
-        allow_plain=values.outgoing.plain_loopback,
-    )
-    daemon.closes.append(resolver.close)
-    daemon.tasks.append(resolver.run)
+    bare = _bare(loaded, daemon, routes, credentials)
+    resolver = _resolver(loaded, daemon, routes, client, anchors, spc)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
     daemon.reloads.append(keyring.reload)
@@ -101,7 +100,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
-        placement=placement,
+        placement=BothKinds(SubscribedPlacement(placement), bare, routes.bare_cps),
         opener=keyring,
         judge=_judge(loaded, daemon, anchors, spc),
         used=used,
@@ -115,6 +114,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         placement=placement,
         never=configured.never_signed(loaded),
         new_uuid=lambda: str(uuid.uuid4()),
+        bare=bare,
     )
     section = values.call_log
     call_log = CallLogFile(
@@ -137,6 +137,54 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         )
         daemon.tasks.append(publisher.run)
     daemon.pbxs += [AsteriskPbx(one, reception) for one in asterisks(loaded)]
+
+
+def _bare(
+    loaded: Loaded, daemon: Daemon, routes: Routes, credentials: Sequence[Credential]
+) -> BarePlacements:
+    """The client of CPSs with unsealed PASSporTs: nothing of it is shared with the other one."""
+    client = BareClient(
+        credentials=credentials,
+        retrieved_from=routes.bare_cps,
+        unsigned=routes.unsigned_cps(),
+        tls=configured.bare_tls(loaded),
+        allow_plain=loaded.values.outgoing.plain_loopback,
+    )
+    daemon.closes.append(client.close)
+    placement = GuardedPlacement(client)
+    daemon.closes.append(placement.close)
+    return BarePlacements(SubscribedPlacement(placement))
+
+
+def _resolver(
+    loaded: Loaded,
+    daemon: Daemon,
+    routes: Routes,
+    client: CpsClient,
+    anchors: AnchorFiles,
+    spc: SpcPolicy,
+) -> Resolver:
+    """Who finds a number's CPSs and keys, and what it asks."""
+    advertised, close = configured.advertisements(loaded, anchors.current)
+    if advertised is not None and close is not None:
+        daemon.closes.append(close)
+        daemon.tasks.append(advertised.run)
+        daemon.reloads.append(advertised.load_all)
+    enum = configured.enum(loaded)
+    if enum is not None:
+        daemon.closes.append(enum.close)
+    resolver = Resolver(
+        routes=routes,
+        records=client,
+        anchors=anchors.current,
+        spc_policy=spc,
+        advertised=advertised,
+        enum=enum,
+        allow_plain=loaded.values.outgoing.plain_loopback,
+    )
+    daemon.closes.append(resolver.close)
+    daemon.tasks.append(resolver.run)
+    return resolver
 
 
 def _judge(loaded: Loaded, daemon: Daemon, anchors: AnchorFiles, spc: SpcPolicy) -> Judge:

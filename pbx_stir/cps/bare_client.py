@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from typing import Protocol
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.exchange import Exchange, Reply, expect
@@ -36,9 +36,6 @@ from pbx_stir.services.placement_service import (
 from pbx_stir.stir import passport, signed_request
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.x5u import EgressRule
-
-FIRST_PAUSE_SECONDS: Final = 0.1
-LAST_PAUSE_SECONDS: Final = 0.5
 
 
 class BareClient:
@@ -163,44 +160,39 @@ class BareClient:
         return {"Authorization": value}
 
 
+class Asked(CallPlacement, Protocol):
+    """What is asked (cps.subscribed.SubscribedPlacement over a ``BareClient`` behind breakers)."""
+
+    def retrieve(
+        self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
+    ) -> AsyncGenerator[Answer, None]:
+        """As ``CallPlacement``, and then what comes until ``wait_until``."""
+        ...
+
+
 class BarePlacements:
     """The typed front of it: services' BarePlacement, and the half of a ``Retrieval`` that is bare.
 
-    ``placement`` is a ``BareClient``, or one behind breakers (``GuardedPlacement``).
+    Behind it tokens are octets like any others; before it they are of no type that may be opened.
     """
 
-    def __init__(
-        self,
-        placement: CallPlacement,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        """``clock`` is that of every moment; ``pause`` waits between two polls."""
-        self._placement = placement
-        self._clock = clock
-        self._pause = pause
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
 
     async def store_bare(
         self, cps: Sequence[str], number: str, token: str, give_up_at: float
     ) -> Sequence[StoreResult]:
         """Store one PASSporT in full form at every CPS; see ``BarePlacement``."""
-        return await self._placement.store(cps, number, [token.encode("ascii")], give_up_at)
+        return await self._asked.store(cps, number, [token.encode("ascii")], give_up_at)
 
     async def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
-    ) -> AsyncGenerator[BareAnswer, None]:
-        """Give what is there, then poll for what comes until ``wait_until``."""
-        pause = FIRST_PAUSE_SECONDS
-        while wanted:
-            retrieval = self._placement.retrieve(wanted, give_up_at)
-            async with contextlib.aclosing(retrieval) as answers:
-                async for answer in answers:
-                    yield _bare(answer)
-            if self._clock() + pause >= wait_until:
-                return
-            await self._pause(pause)
-            pause = min(2 * pause, LAST_PAUSE_SECONDS)
+    ) -> AsyncGenerator[Answer | BareAnswer, None]:
+        """Give what is there, and what comes until ``wait_until``."""
+        retrieval = self._asked.retrieve(wanted, give_up_at, wait_until)
+        async with contextlib.aclosing(retrieval) as answers:
+            async for answer in answers:
+                yield _bare(answer)
 
 
 class BothKinds:
@@ -222,18 +214,10 @@ class BothKinds:
         if sealed:
             sources.append(self._sealed.retrieve(sealed, give_up_at, wait_until))
         if bare:
-            sources.append(_widened(self._bare.retrieve(bare, give_up_at, wait_until)))
+            sources.append(self._bare.retrieve(bare, give_up_at, wait_until))
         async with contextlib.aclosing(_merged(sources)) as answers:
             async for answer in answers:
                 yield answer
-
-
-async def _widened(
-    answers: AsyncGenerator[BareAnswer, None],
-) -> AsyncGenerator[Answer | BareAnswer, None]:
-    async with contextlib.aclosing(answers):
-        async for answer in answers:
-            yield answer
 
 
 async def _merged(
