@@ -24,6 +24,10 @@ from pbx_stir.services.placement_service import Answer, StoreResult
 from pbx_stir.stir import sealing
 from pbx_stir.stir.x5u import EgressRule
 
+# of one prefix
+MOST_PAGES = 64
+MOST_OCTETS_UNDER = 8 * 1024 * 1024
+
 
 class CpsClient:
     """Speaks to any number of CPSs at the same time, over connections that are kept.
@@ -99,6 +103,31 @@ class CpsClient:
         async with self._exchange.deadline(give_up_at):
             reply = await self._exchange.send(origin, "GET", wire.keys_path(number))
         return wire.parse_records(expect(reply, 200).body)
+
+    async def get_records_under(
+        self, cps: str, prefix: str, give_up_at: float
+    ) -> tuple[tuple[str, ...], bool]:
+        """Fetch the signed records of all numbers with a prefix, not checked, page by page.
+
+        Gives those that came, each once, and whether that is all: beyond ``MOST_PAGES`` or
+        ``MOST_OCTETS_UNDER`` no more is asked for. Raises as ``get_records`` does.
+        """
+        origin = self._exchange.origin(cps)
+        found: dict[str, None] = {}
+        after, octets = "", 0
+        async with self._exchange.deadline(give_up_at):
+            for _ in range(MOST_PAGES):
+                path = wire.next_keys_path(prefix, after) if after else wire.bulk_keys_path(prefix)
+                reply = await self._exchange.send(origin, "GET", path)
+                tokens, following = wire.parse_records_page(expect(reply, 200).body)
+                found.update(dict.fromkeys(tokens))
+                octets += len(reply.body)
+                if not following:
+                    return tuple(found), True
+                if following == after or octets > MOST_OCTETS_UNDER:
+                    break
+                after = following
+        return tuple(found), False
 
     async def put_record(self, cps: str, number: str, token: str, give_up_at: float) -> None:
         """Publish a signed record under a number.

@@ -46,7 +46,8 @@ class Keeping:
                 allow_plain=not settings.tls,
                 revocation=settings.revocation,
             )
-        return cls(settings.shelf or MemoryShelf(), check, now)
+        shelf = MemoryShelf() if settings.shelf is None else settings.shelf
+        return cls(shelf, check, now)
 
     async def records(self, number: str) -> web.Response:
         """Give the signed records of a number."""

@@ -24,11 +24,14 @@ from functools import partial
 from typing import Final, Protocol
 
 from pbx_stir.certificates.single_flight import SingleFlight
+from pbx_stir.directory.prefix_records import PrefixRecords, PrefixSource
 from pbx_stir.directory.routes import Route, Routes, Sealing
 from pbx_stir.directory.selection import Held, Selection, select
+from pbx_stir.directory.signers import Signers, fingerprint
 from pbx_stir.errors import CpsRefused, CpsUnavailable, PbxStirError, Unavailable
 from pbx_stir.services.authentication import Destination
 from pbx_stir.services.call import Reason
+from pbx_stir.services.judgement import RevocationSource
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 
 LOOKUP_SECONDS: Final = 1.5
@@ -45,7 +48,7 @@ _REFRESHED_AT_ONCE = 32
 _log = logging.getLogger(__name__)
 
 
-class RecordSource(Protocol):
+class RecordSource(PrefixSource, Protocol):
     """Gets records from a CPS (cps.client.CpsClient)."""
 
     async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
@@ -79,6 +82,10 @@ class _Known:
     next_lookup: float
     used: float
 
+    def leaves(self) -> list[bytes]:
+        """The certificates behind what is held."""
+        return [held.leaf for held in self.selection.held.values()]
+
 
 class Resolver:
     """Routes, then advertisements, then ENUM; and records for the keys."""
@@ -93,13 +100,14 @@ class Resolver:
         advertised: Advertised | None = None,
         enum: Enum | None = None,
         allow_plain: bool = False,
+        revocation: RevocationSource | None = None,
         epoch: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """``anchors`` gives the current ones; ``allow_plain`` admits records that name a CPS on
-        loopback without TLS; ``monotonic`` is the clock of every ``give_up_at``; ``draw`` gives a
-        random number between two others."""
+        loopback without TLS; ``revocation`` says whose records count no more; ``monotonic`` is the
+        clock of every ``give_up_at``; ``draw`` gives a random number between two others."""
         self._routes = routes
         self._advertised = advertised
         self._enum = enum
@@ -110,6 +118,8 @@ class Resolver:
         self._epoch = epoch
         self._monotonic = monotonic
         self._draw = draw
+        self._prefixes = PrefixRecords(records, epoch=epoch, monotonic=monotonic, draw=draw)
+        self._signers = Signers(revocation)
         self._known: OrderedDict[str, _Known] = OrderedDict()
         # failures one after the other and when to try again, by CPS of the configuration
         self._silent: dict[str, tuple[int, float]] = {}
@@ -149,6 +159,8 @@ class Resolver:
 
     async def refresh_due(self) -> int:
         """Look up again what is due, and forget what nobody calls; gives how many were due."""
+        self._signers.review(self._epoch())
+        self._prefixes.forget_idle()
         now = self._monotonic()
         idle = [number for number, known in self._known.items() if now - known.used > IDLE_SECONDS]
         for number in idle:
@@ -165,10 +177,13 @@ class Resolver:
     async def close(self) -> None:
         """Break off the look-ups under way."""
         await self._flights.close()
+        await self._prefixes.close()
 
     def _is_due(self, known: _Known, now: float) -> bool:
         # what has no key is looked up when it is called, not before
-        return now >= known.next_lookup and bool(known.selection.keys(self._epoch()))
+        return now >= known.next_lookup and bool(
+            known.selection.keys(self._epoch(), self._signers.why_refused)
+        )
 
     async def _route(self, number: str, give_up_at: float) -> Route | None:
         """Where the CPSs of ``number`` are, None where nobody says. Raises ``Unavailable``.
@@ -200,10 +215,13 @@ class Resolver:
         now = self._monotonic()
         self._known[number] = replace(known, used=now)
         self._known.move_to_end(number)
-        keys = known.selection.keys(self._epoch())
+        keys = known.selection.keys(self._epoch(), self._signers.why_refused)
         if keys:
             return Destination(route.cps, keys)
         if now < known.next_lookup:
+            refused = filter(None, (self._signers.why_refused(leaf) for leaf in known.leaves()))
+            for detail in refused:
+                return Destination(route.cps, reason=Reason.BAD_RECORD, detail=detail)
             return Destination(route.cps, reason=known.reason, detail=known.detail)
         return None
 
@@ -212,7 +230,9 @@ class Resolver:
         before = self._known.get(number)
         held = before.selection.held if before is not None else {}
         give_up_at = self._monotonic() + LOOKUP_SECONDS
-        answers = await asyncio.gather(*(self._get(cps, number, give_up_at) for cps in route.cps))
+        answers = await asyncio.gather(
+            *(self._get(cps, number, route, give_up_at) for cps in route.cps)
+        )
         tokens = [token for answer in answers if not isinstance(answer, str) for token in answer]
         failures = [answer for answer in answers if isinstance(answer, str)]
         selection = await self._select(tokens, number, held)
@@ -229,14 +249,20 @@ class Resolver:
         while len(self._known) > MOST_NUMBERS:
             self._known.popitem(last=False)
 
-    async def _get(self, cps: str, number: str, give_up_at: float) -> Sequence[str] | str:
+    async def _get(
+        self, cps: str, number: str, route: Route, give_up_at: float
+    ) -> Sequence[str] | str:
         """The tokens that one CPS returns, or a sentence on why it does not."""
         failures, quiet_until = self._silent.get(cps, (0, 0.0))
         if failures >= SILENT_TIMES and self._monotonic() < quiet_until:
             return f"{cps}: did not answer {failures} times"
+        tokens: Sequence[str]
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                tokens = await self._records.get_records(cps, number, give_up_at)
+                if prefix := route.asked(number):
+                    tokens = await self._prefixes.tokens(cps, prefix, number, give_up_at)
+                else:
+                    tokens = await self._records.get_records(cps, number, give_up_at)
         except CpsRefused as error:
             # a CPS that keeps no records is no broken one
             return () if error.status == 404 else f"{cps}: {error}"
@@ -255,21 +281,29 @@ class Resolver:
         now = self._epoch()
         if not tokens:
             return Selection({signer: one for signer, one in held.items() if now < one.expires})
-        return await asyncio.to_thread(
-            select,
-            tokens,
-            number,
-            self._anchors(),
-            self._spc_policy,
-            now,
-            held,
-            allow_plain=self._allow_plain,
-        )
+        for _ in range(2):
+            selection = await asyncio.to_thread(
+                select,
+                tokens,
+                number,
+                self._anchors(),
+                self._spc_policy,
+                now,
+                held,
+                allow_plain=self._allow_plain,
+                why_refused=self._signers.why_refused,
+            )
+            for path in selection.paths:
+                self._signers.note(path, now)
+            # one that is found out now must not have taken the place of another
+            if not any(self._signers.why_refused(fingerprint(path)) for path in selection.paths):
+                break
+        return replace(selection, paths=())
 
     def _wait_seconds(self, selection: Selection, reason: Reason, failures: Sequence[str]) -> float:
         """How long to leave the CPSs in peace, at random so that no two numbers go together."""
         now = self._epoch()
-        if failures or not selection.keys(now):
+        if failures or not selection.keys(now, self._signers.why_refused):
             longest = NO_KEY_SECONDS if reason is not Reason.CPS_UNAVAILABLE else FAILURE_SECONDS
             return self._draw(longest / 2, longest)
         first = min(held.expires for held in selection.held.values() if now < held.expires)

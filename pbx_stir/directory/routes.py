@@ -19,6 +19,7 @@ from pbx_stir.stir.sealing import check_public_key
 
 MOST_CPS: Final = 4
 MOST_PINNED_KEYS: Final = 8
+MOST_HIDDEN_DIGITS: Final = 8
 
 _MOST_DIGITS = 15
 _MOST_URL = 2048
@@ -37,6 +38,7 @@ class Route:
 
     ``prefix`` is canonical digits, empty for every number; ``cps`` are one to four URLs, https or,
     on loopback, http. ``keys`` are raw X25519 public keys that are taken instead of records.
+    ``hidden_digits``: how many of a number's last digits the look-up of its records leaves out.
     ``signed`` is whether unsealed submissions carry a signed request.
     Raises ``ConfigurationError`` when made otherwise.
     """
@@ -46,6 +48,7 @@ class Route:
     sealing: Sealing = Sealing.REQUIRED
     keys: tuple[bytes, ...] = ()
     signed: bool = True
+    hidden_digits: int = 0
 
     def __post_init__(self) -> None:
         name = f"route {self.prefix!r}"
@@ -66,6 +69,20 @@ class Route:
                 check_public_key(key)
             except Malformed as error:
                 raise ConfigurationError(f"{name}: {error}") from error
+        if not 0 <= self.hidden_digits <= MOST_HIDDEN_DIGITS:
+            raise ConfigurationError(
+                f"{name}: hidden_digits is 0 to {MOST_HIDDEN_DIGITS}",
+                hint="4 asks for ten thousand numbers at once",
+            )
+
+    def asked(self, number: str) -> str:
+        """The prefix under which the records of ``number`` are asked for; empty: the number itself.
+
+        It is never shorter than the route's own, nor than one digit.
+        """
+        if not self.hidden_digits:
+            return ""
+        return number[: max(len(number) - self.hidden_digits, len(self.prefix), 1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
+from time import monotonic
 
 import aiohttp
 import pytest
 
+from pbx_stir.cps import client as client_room
+from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.records import CheckedRecord, Shelved
 from pbx_stir.cps.shelf import MemoryShelf, RecordPage
 from pbx_stir.errors import CertificateUnavailable, StoreUnavailable
@@ -135,3 +139,43 @@ async def test_what_is_lost_is_said(run: Run, authority: Authority, company: Cre
         url = f"{cps.url}/cps/{NUMBER}/keys"
         async with http.put(url, data=token, headers=JOSE) as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "60")
+
+
+async def test_the_client_reads_every_page(run: Run) -> None:
+    """All records under a prefix, each once, and that they are all; of no other prefix."""
+    shelf = MemoryShelf()
+    numbers = [str(12125550000 + each) for each in range(150)]
+    for number in [*numbers, "16465551234"]:
+        await shelf.put(number, checked(number, signer=number.encode()), NOW)
+    client = CpsClient(allow_plain=True)
+    async with run(shelf=shelf) as cps:
+        tokens, whole = await client.get_records_under(cps.url, "1212555", monotonic() + 10)
+        assert (len(tokens), len(set(tokens)), whole) == (150, 150, True)
+        assert await client.get_records_under(cps.url, "44", monotonic() + 10) == ((), True)
+    await client.close()
+
+
+async def test_pages_without_end_are_cut(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPS that always has one page more, or the same again, gets no further, and it is said."""
+
+    class Endless(MemoryShelf):
+        asked = 0
+        names = itertools.count(1)
+
+        async def under(self, prefix: str, now: float, after: str = "") -> RecordPage:
+            self.asked += 1
+            return RecordPage(("x" * 1000,), f"1.{next(self.names)}")
+
+    shelf = Endless()
+    client = CpsClient(allow_plain=True)
+    async with run(shelf=shelf) as cps:
+        for name, most, asked in (("MOST_PAGES", 5, 5), ("MOST_OCTETS_UNDER", 2500, 3)):
+            monkeypatch.setattr(client_room, name, most)
+            shelf.asked = 0
+            tokens, whole = await client.get_records_under(cps.url, "1", monotonic() + 10)
+            assert (len(tokens), whole, shelf.asked) == (1, False, asked)
+        shelf.names = itertools.repeat(7)
+        shelf.asked = 0
+        assert (await client.get_records_under(cps.url, "1", monotonic() + 10))[1] is False
+        assert shelf.asked == 2
+    await client.close()

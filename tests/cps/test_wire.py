@@ -226,6 +226,30 @@ def test_records_are_read_back_and_cut() -> None:
     assert len(wire.parse_records(wire.format_records(["x"] * 1000))) == wire.MAX_RECORDS
 
 
+def test_a_page_of_records_is_read_back() -> None:
+    """Its records, and where the next page begins; a path that leads elsewhere is refused."""
+    following = wire.next_keys_path("1212", "121.17")
+    assert following == "/cps/1212*/keys?after=121.17"
+    body = wire.format_records(["a.b.c"], following)
+    assert wire.parse_records_page(body) == (("a.b.c",), "121.17")
+    assert wire.parse_records_page(wire.format_records([])) == ((), "")
+    for path in (
+        "https://evil.example/keys?after=1",
+        "/keys",
+        "/a/keys?after=1&x=2",
+        "/keys?after=",
+    ):
+        with pytest.raises(MalformedAnswer):
+            wire.parse_records_page(wire.format_records([], path))
+
+
+def test_a_prefix_of_keys_is_a_path_of_its_own() -> None:
+    """Every way to write the number, and the star as it is or encoded."""
+    for name in ("1.212.555*", "+1212555*", "%2B1212555%2A"):
+        target = wire.parse_target(f"/cps/{name}/keys")
+        assert target == wire.Target(wire.Resource.BULK_KEYS, "1212555")
+
+
 def test_a_problem_says_what_it_is() -> None:
     """An error's body has title, status and detail, and its detail is read back."""
     body = wire.format_problem(413, "at most 5 octets")

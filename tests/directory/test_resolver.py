@@ -51,6 +51,12 @@ class Cps:
             raise self.errors[cps]
         return self.tokens.get(cps, ())
 
+    async def get_records_under(
+        self, cps: str, prefix: str, give_up_at: float
+    ) -> tuple[Sequence[str], bool]:
+        """Answer for a prefix as for a number."""
+        return await self.get_records(cps, prefix + "*", give_up_at), True
+
 
 class Clock:
     """Both clocks at once, set by hand."""
