@@ -182,6 +182,7 @@ class Exchange:
         async with session.get(
             url, headers=headers, allow_redirects=False, trace_request_ctx=_Attempt(), **way
         ) as response:
+            self._note_offset(origin, response)
             yield response
 
     async def _read(self, origin: CpsUrl, response: aiohttp.ClientResponse, limit: int) -> Reply:
@@ -194,11 +195,7 @@ class Exchange:
             body += chunk
             if len(body) > most:
                 raise CpsUnavailable(f"the answer has more than {most} octets")
-        said = wire.parse_date(response.headers.get("Date", ""))
-        # A Date is cut to whole seconds: on average it is half a second late.
-        offset = None if said is None else said + 0.5 - self._now()
-        if offset is not None and (origin.base in self._offsets or self._has_room()):
-            self._offsets[origin.base] = offset
+        offset = self._note_offset(origin, response)
         return Reply(
             response.status,
             bytes(body),
@@ -206,6 +203,15 @@ class Exchange:
             offset,
             _seconds(response.headers.get("Retry-After", "")),
         )
+
+    def _note_offset(self, origin: CpsUrl, response: aiohttp.ClientResponse) -> float | None:
+        """Remember how far the CPS's clock is ahead of ours, and give it; None: it does not say."""
+        said = wire.parse_date(response.headers.get("Date", ""))
+        # A Date is cut to whole seconds: on average it is half a second late.
+        offset = None if said is None else said + 0.5 - self._now()
+        if offset is not None and (origin.base in self._offsets or self._has_room()):
+            self._offsets[origin.base] = offset
+        return offset
 
     def _has_room(self) -> bool:
         return len(self._offsets) < _MOST_OFFSETS

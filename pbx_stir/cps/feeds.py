@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from pbx_stir.cps.arrivals import Arrivals
-from pbx_stir.cps.subscription import Streams, Subscription, Wanted, keep_all
+from pbx_stir.cps.subscription import TRUSTED_SECONDS, Streams, Subscription, Wanted, keep_all
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number_set import NumberSet
 
@@ -40,14 +40,21 @@ class Feeds:
         *,
         keep: Callable[[str, bytes], Awaitable[bool]] = keep_all,
         clock: Callable[[], float] = time.monotonic,
+        trusted_seconds: float = TRUSTED_SECONDS,
     ) -> None:
-        """``keep`` as for ``Subscription``; ``clock`` does not run backwards."""
+        """``keep`` and ``trusted_seconds`` as for ``Subscription``."""
         self.by_cps: dict[str, Feed] = {}
         for one in wanted:
             feed = self.by_cps.setdefault(one.cps, Feed(Arrivals(clock=clock)))
-            feed.subscriptions.append(
-                Subscription(one, streams, feed.arrivals, clock=clock, keep=keep)
+            subscription = Subscription(
+                one,
+                streams,
+                feed.arrivals,
+                clock=clock,
+                keep=keep,
+                trusted_seconds=trusted_seconds,
             )
+            feed.subscriptions.append(subscription)
 
     async def run(self) -> None:
         """Hold all subscriptions until cancelled."""

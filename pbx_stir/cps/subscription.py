@@ -93,7 +93,8 @@ class Subscription:
     ) -> None:
         """``clock`` does not run backwards, and is that of ``arrivals``.
 
-        ``keep`` says of a number's blob whether it is worth being kept; it never raises.
+        ``keep`` says of a number's blob whether it is worth being kept; it never raises. After
+        ``trusted_seconds`` without a line it is not live, after ``end_seconds`` begun again.
         """
         self.wanted = wanted
         self._streams = streams
