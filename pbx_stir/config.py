@@ -99,6 +99,7 @@ class RouteSection(_Strict, frozen=True):
     keys: tuple[str, ...] = ()
     sealing: Literal["required", "none"] = "required"
     submission: Literal["signed", "open"] = "signed"
+    hidden_digits: Annotated[int, Meta(ge=0, le=8)] = 0
 
 
 class AdvertisementSection(_Strict, frozen=True):

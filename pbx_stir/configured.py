@@ -181,6 +181,7 @@ def routes(loaded: Loaded) -> Routes:
                     Sealing(section.sealing),
                     pinned,
                     signed=section.submission == "signed",
+                    hidden_digits=section.hidden_digits,
                 )
             )
         except ConfigurationError as error:

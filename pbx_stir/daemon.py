@@ -21,6 +21,7 @@ from pbx_stir import configured
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
+from pbx_stir.certificates.revocation import RevocationWatch
 from pbx_stir.config import Loaded
 from pbx_stir.cps.bare_client import BareClient, BarePlacements, BothKinds
 from pbx_stir.cps.client import CpsClient
@@ -91,7 +92,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     placement = GuardedPlacement(client)
     daemon.closes.append(placement.close)
     bare = _bare(loaded, daemon, routes, credentials)
-    resolver = _resolver(loaded, daemon, routes, client, anchors, spc)
+    revocation = _revocation(loaded, daemon, anchors)
+    resolver = _resolver(loaded, daemon, routes, client, anchors, spc, revocation)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
     daemon.reloads.append(keyring.reload)
@@ -102,7 +104,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         own_cps=resolver,
         placement=BothKinds(SubscribedPlacement(placement), bare, routes.bare_cps),
         opener=keyring,
-        judge=_judge(loaded, daemon, anchors, spc),
+        judge=_judge(loaded, daemon, anchors, spc, revocation),
         used=used,
         monotonic=monotonic,
         breathe=lambda: asyncio.sleep(0),
@@ -163,6 +165,7 @@ def _resolver(
     client: CpsClient,
     anchors: AnchorFiles,
     spc: SpcPolicy,
+    revocation: RevocationWatch,
 ) -> Resolver:
     """Who finds a number's CPSs and keys, and what it asks."""
     advertised, close = configured.advertisements(loaded, anchors.current)
@@ -181,22 +184,34 @@ def _resolver(
         advertised=advertised,
         enum=enum,
         allow_plain=loaded.values.outgoing.plain_loopback,
+        revocation=None if loaded.values.verification.revocation == "off" else revocation,
     )
     daemon.closes.append(resolver.close)
     daemon.tasks.append(resolver.run)
     return resolver
 
 
-def _judge(loaded: Loaded, daemon: Daemon, anchors: AnchorFiles, spc: SpcPolicy) -> Judge:
+def _revocation(loaded: Loaded, daemon: Daemon, anchors: AnchorFiles) -> RevocationWatch:
+    """Who knows which certificates are revoked, those of PASSporTs and of records alike."""
+    revocation, close = configured.revocation(loaded, anchors)
+    daemon.closes.append(close)
+    daemon.tasks.append(revocation.run)
+    daemon.reloads += [anchors.reload, revocation.reload]
+    return revocation
+
+
+def _judge(
+    loaded: Loaded,
+    daemon: Daemon,
+    anchors: AnchorFiles,
+    spc: SpcPolicy,
+    revocation: RevocationWatch,
+) -> Judge:
     section = loaded.values.verification
     hosts = None if section.x5u_hosts == "any" else frozenset(map(str.lower, section.x5u_hosts))
     tls_ca = None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca)
     source, close = fetching(section.x5u_allow, tls_ca, hosts)
     daemon.closes.append(close)
-    revocation, close_revocation = configured.revocation(loaded, anchors)
-    daemon.closes.append(close_revocation)
-    daemon.tasks.append(revocation.run)
-    daemon.reloads += [anchors.reload, revocation.reload]
     policy = VerificationPolicy(anchors.current, spc, frozenset(section.passed_attest))
     return Judge(policy, source, revocation)
 
