@@ -92,7 +92,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     placement = GuardedPlacement(client)
     daemon.closes.append(placement.close)
     bare = _bare(loaded, daemon, routes, credentials)
-    revocation = _revocation(loaded, daemon, anchors)
+    judge, revocation = _judge(loaded, daemon, anchors, spc)
     resolver = _resolver(loaded, daemon, routes, client, anchors, spc, revocation)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
@@ -104,7 +104,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         own_cps=resolver,
         placement=BothKinds(SubscribedPlacement(placement), bare, routes.bare_cps),
         opener=keyring,
-        judge=_judge(loaded, daemon, anchors, spc, revocation),
+        judge=judge,
         used=used,
         monotonic=monotonic,
         breathe=lambda: asyncio.sleep(0),
@@ -191,29 +191,21 @@ def _resolver(
     return resolver
 
 
-def _revocation(loaded: Loaded, daemon: Daemon, anchors: AnchorFiles) -> RevocationWatch:
-    """Who knows which certificates are revoked, those of PASSporTs and of records alike."""
-    revocation, close = configured.revocation(loaded, anchors)
-    daemon.closes.append(close)
-    daemon.tasks.append(revocation.run)
-    daemon.reloads += [anchors.reload, revocation.reload]
-    return revocation
-
-
 def _judge(
-    loaded: Loaded,
-    daemon: Daemon,
-    anchors: AnchorFiles,
-    spc: SpcPolicy,
-    revocation: RevocationWatch,
-) -> Judge:
+    loaded: Loaded, daemon: Daemon, anchors: AnchorFiles, spc: SpcPolicy
+) -> tuple[Judge, RevocationWatch]:
+    """Who judges PASSporTs, and what both it and the look-up of keys know of revocation."""
     section = loaded.values.verification
     hosts = None if section.x5u_hosts == "any" else frozenset(map(str.lower, section.x5u_hosts))
     tls_ca = None if section.x5u_tls_ca is None else loaded.resolve(section.x5u_tls_ca)
     source, close = fetching(section.x5u_allow, tls_ca, hosts)
     daemon.closes.append(close)
+    revocation, close_revocation = configured.revocation(loaded, anchors)
+    daemon.closes.append(close_revocation)
+    daemon.tasks.append(revocation.run)
+    daemon.reloads += [anchors.reload, revocation.reload]
     policy = VerificationPolicy(anchors.current, spc, frozenset(section.passed_attest))
-    return Judge(policy, source, revocation)
+    return Judge(policy, source, revocation), revocation
 
 
 def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
