@@ -13,7 +13,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -31,6 +31,7 @@ from pbx_stir.stir.signed_request import (
     read_request,
 )
 from pbx_stir.stir.tnauthlist import TnAuthList
+from pbx_stir.tokens.ledger import Ledger
 
 MAX_HOLDERS: Final = 1_024
 # A path may cost two dozen signature checks: new chains a second of one peer, and at once.
@@ -38,14 +39,6 @@ NEW_CHAINS_RATE: Final = 100.0
 NEW_CHAINS_AT_ONCE: Final = 1_000.0
 # of numbers whose length nobody knows: country code, area and subscriber, as most are
 _USUAL_DIGITS: Final = 11
-
-
-class SingleUse(Protocol):
-    """What remembers that something was used."""
-
-    async def once(self, key: bytes, seconds: float) -> bool:
-        """Say True the first time within ``seconds``. Raises ``StoreUnavailable``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +140,7 @@ class Holders:
         anchors: Callable[[], Anchors | None],
         policy: SpcPolicy,
         audiences: Container[str],
-        used: SingleUse,
+        used: Ledger,
         now: Callable[[], float],
         revocation: RevocationSource | None = None,
     ) -> None:

@@ -14,7 +14,7 @@ from pbx_stir.cps import wire
 from pbx_stir.cps.asking import Asking, unauthorised
 from pbx_stir.cps.bulk import Bulk
 from pbx_stir.cps.dummies import Dummies
-from pbx_stir.cps.holders import Holder, Holders, SingleUse
+from pbx_stir.cps.holders import Holder, Holders
 from pbx_stir.cps.names import cps_names
 from pbx_stir.cps.push import Push, PushLimits
 from pbx_stir.cps.retrieving import Retrieving
@@ -22,6 +22,7 @@ from pbx_stir.cps.settings import HOLDERS, OPEN, CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.wire import Target
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.tokens.ledger import MemoryLedger
 
 
 class Retrievals:
@@ -32,7 +33,6 @@ class Retrievals:
         settings: CpsSettings,
         store: EntryStore,
         dummies: Dummies,
-        used: SingleUse,
         *,
         clock: Callable[[], float],
         now: Callable[[], float],
@@ -58,7 +58,7 @@ class Retrievals:
             )
         except ValueError as error:
             raise ConfigurationError(f"cps: {error}") from error
-        self._holders = _holders(settings, used, now)
+        self._holders = _holders(settings, now)
         self._asking = Asking(self._holders, client_certificates=settings.client_certificates)
         only = settings.retrieval == HOLDERS
         self._single = Retrieving(store, dummies, clock, holders_only=only)
@@ -119,12 +119,16 @@ class Retrievals:
         return self._holders is not None and self._holders.is_still(holder)
 
 
-def _holders(settings: CpsSettings, used: SingleUse, now: Callable[[], float]) -> Holders | None:
+def _holders(settings: CpsSettings, now: Callable[[], float]) -> Holders | None:
     """Make what tells who asks; None where nobody could be trusted."""
     if settings.anchors is None:
         return None
     certificate = settings.certificate if settings.tls else ""
-    names = cps_names(settings.names, certificate=certificate)
     return Holders(
-        settings.anchors, settings.spc_policy, names, used, now, revocation=settings.revocation
+        settings.anchors,
+        settings.spc_policy,
+        cps_names(settings.names, certificate=certificate),
+        settings.ledger or MemoryLedger(now),
+        now,
+        revocation=settings.revocation,
     )

@@ -31,7 +31,6 @@ from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.storing import Storing
 from pbx_stir.cps.tally import Tally
-from pbx_stir.cps.uses import MemoryUses
 from pbx_stir.cps.wire import Resource, Target
 from pbx_stir.errors import MalformedNumber, StoreUnavailable
 
@@ -119,7 +118,7 @@ class _Service:
         self._peers = PeerBuckets(settings.peer_rate, settings.peer_rate)
         self._keeping = Keeping.of(settings, now)
         self._retrieving = Retrievals(
-            settings, store, self._dummies, MemoryUses(clock), clock=self._store_clock, now=now
+            settings, store, self._dummies, clock=self._store_clock, now=now
         )
         self._issues = TokenBucket(settings.issue_rate, settings.issue_rate)
         self._issuing = Issuing.of(settings, now)

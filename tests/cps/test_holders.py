@@ -14,7 +14,6 @@ from pbx_stir.certificates import issuing
 from pbx_stir.cps import holders as holders_module
 from pbx_stir.cps.holders import Holder, Holders
 from pbx_stir.cps.settings import HOLDERS
-from pbx_stir.cps.uses import MemoryUses
 from pbx_stir.errors import (
     CertificateRevoked,
     CertificateUntrusted,
@@ -22,12 +21,12 @@ from pbx_stir.errors import (
     Malformed,
     Refused,
     RequestRefused,
-    StoreUnavailable,
 )
 from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy, find_path, parse_chain
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.signed_request import SUBMISSION, TOKEN_REQUEST, WINDOW_SECONDS
 from pbx_stir.stir.tnauthlist import TnAuthList
+from pbx_stir.tokens.ledger import MemoryLedger
 
 from .conftest import NOW, Authority, Run, sealed
 from .signing import Asker, authorization
@@ -49,7 +48,7 @@ class World:
             lambda: self.anchors,
             policy or SpcPolicy(),
             frozenset({"127.0.0.1"}),
-            MemoryUses(lambda: self.now),
+            MemoryLedger(lambda: self.now),
             lambda: self.now,
             revocation=self,
         )
@@ -266,17 +265,6 @@ def _der(certificate: object) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     return certificate.public_bytes(Encoding.DER)  # type: ignore[attr-defined,no-any-return]
-
-
-async def test_uses_are_bounded_and_forgotten() -> None:
-    """A full memory refuses rather than forget; what is over makes room."""
-    now = 0.0
-    uses = MemoryUses(lambda: now, most=2)
-    assert [await uses.once(each, 60) for each in (b"a", b"a", b"b")] == [True, False, True]
-    with pytest.raises(StoreUnavailable):
-        await uses.once(b"c", 60)
-    now = 60.0
-    assert await uses.once(b"a", 60)
 
 
 # over HTTP
