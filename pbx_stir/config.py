@@ -192,6 +192,12 @@ class CpsSection(_Strict, frozen=True):
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
     metrics: str = ""
+    names: tuple[Host, ...] = ()
+    retrieval: Literal["open", "holders"] = "open"
+    client_certificates: bool = False
+    push_subscribers: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
+    push_subscribers_of_a_leaf: Annotated[int, Meta(ge=1, le=100_000)] = 64
+    push_heartbeat_seconds: Annotated[float, Meta(ge=1, le=3_600)] = 15.0
     bare: BareSection = BareSection()
 
 

@@ -85,6 +85,12 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         max_connections_of_a_peer=section.most_connections_of_a_peer,
         handshakes_of_a_peer=float(section.most_handshakes_of_a_peer),
         metrics=section.metrics,
+        names=section.names,
+        retrieval=section.retrieval,
+        client_certificates=section.client_certificates,
+        push_subscribers=section.push_subscribers,
+        push_subscribers_of_a_leaf=section.push_subscribers_of_a_leaf,
+        push_heartbeat_seconds=section.push_heartbeat_seconds,
         anchors=anchors.current if section.trust else None,
         spc_policy=configured.spc_policy(loaded),
     )
