@@ -182,7 +182,13 @@ class CpsSection(_Strict, frozen=True):
     certificate: str | None = None
     key: str | None = None
     tls: bool = True
+    names: tuple[str, ...] = ()
     tokens: bool = True
+    stores_per_token: Annotated[int, Meta(ge=1, le=1_000_000)] = 16
+    stores_per_token_and_number: Annotated[int, Meta(ge=1, le=1_000_000)] = 16
+    tokens_per_leaf: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 20_000
+    tokens_per_issuer: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
+    tokens_per_spc: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100_000
     trust: tuple[str, ...] = ()
     lifetime_seconds: Annotated[int, Meta(ge=5, le=60)] = 30
     most_per_number: Annotated[int, Meta(ge=1, le=61)] = 61

@@ -39,6 +39,7 @@ class CpsSettings:
     that requests may be for, by default those of the certificate; ``retrieval`` is ``OPEN`` or
     ``HOLDERS``, and holders may show TLS ``client_certificates``. Peers on loopback have no rate
     and no limit of connections of their own. Checked where it is used: ``listening``.
+    ``state_dir`` has the keys and counts of tokens where these two are None; "" is none.
     """
 
     host: str = "127.0.0.1"
@@ -68,6 +69,7 @@ class CpsSettings:
     push_subscribers: int = 2_000
     push_subscribers_of_a_leaf: int = 64
     push_heartbeat_seconds: float = 15.0
+    state_dir: str = ""
     token_keys: KeySource | None = None
     ledger: Ledger | None = None
     issue_rate: float = 100.0
