@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NoReturn
 
 from aiohttp import web
@@ -29,8 +30,9 @@ from pbx_stir.tokens import exchange, storage_token
 from pbx_stir.tokens.checker import TokenChecker
 from pbx_stir.tokens.epochs import epoch_of
 from pbx_stir.tokens.issuer import Issuer, IssuingLimits, SigningPool, new_nonce
-from pbx_stir.tokens.key_files import MemoryKeys
-from pbx_stir.tokens.keys import TokenKeys
+from pbx_stir.tokens.journal import Journal
+from pbx_stir.tokens.key_files import KeyFiles, MemoryKeys
+from pbx_stir.tokens.keys import KeySource, TokenKeys
 from pbx_stir.tokens.ledger import MemoryLedger
 
 # another worker may have made keys, and an epoch ends once a day
@@ -48,13 +50,18 @@ class Issuing:
         issuer: Issuer | None,
         pool: SigningPool,
         now: Callable[[], float],
+        own_ledger: MemoryLedger | None = None,
     ) -> None:
-        """Without an ``issuer`` nobody can be trusted, so nothing is issued."""
+        """Without an ``issuer`` nobody can be trusted, so nothing is issued.
+
+        ``own_ledger`` is to be closed at the end.
+        """
         self.checker = checker
         self._keys = keys
         self._issuer = issuer
         self._pool = pool
         self._now = now
+        self._own_ledger = own_ledger
         self._refreshed = (0.0, 0)
 
     @classmethod
@@ -67,8 +74,10 @@ class Issuing:
             return None
         certificate = settings.certificate if settings.tls else ""
         names = cps_names(settings.names, certificate=certificate)
-        keys = TokenKeys(settings.token_keys or MemoryKeys(), _issuer_name(settings, names))
-        ledger = settings.ledger or MemoryLedger(now)
+        keys = TokenKeys(_key_source(settings), _issuer_name(settings, names))
+        ledger, own_ledger = settings.ledger, None
+        if ledger is None:
+            ledger = own_ledger = _ledger(settings, now)
         pool = SigningPool()
         checker = TokenChecker(
             keys,
@@ -90,7 +99,7 @@ class Issuing:
                 ),
                 check_path=settings.revocation.check if settings.revocation else None,
             )
-        return cls(keys, checker, issuer, pool, now)
+        return cls(keys, checker, issuer, pool, now, own_ledger)
 
     async def begin(self) -> None:
         """Have keys, made now where there are none yet. Raises ``ConfigurationError``."""
@@ -111,8 +120,10 @@ class Issuing:
             _log.error("token keys: %s", error)
 
     def end(self) -> None:
-        """Sign nothing more."""
+        """Sign and count nothing more."""
         self._pool.close()
+        if self._own_ledger is not None:
+            self._own_ledger.close()
 
     def keys(self) -> web.Response:
         """Give the list of token keys."""
@@ -158,6 +169,23 @@ def refuse(error: TokenRefused, scheme: str = storage_token.SCHEME) -> NoReturn:
 
 def _later(error: Unavailable) -> Failure:
     return Failure(503, error.message, Retry_After="1")
+
+
+def _key_source(settings: CpsSettings) -> KeySource:
+    """Keep keys where the settings say. Raises ``ConfigurationError``."""
+    if settings.token_keys is not None:
+        return settings.token_keys
+    return KeyFiles(Path(settings.state_dir) / "token-keys") if settings.state_dir else MemoryKeys()
+
+
+def _ledger(settings: CpsSettings, now: Callable[[], float]) -> MemoryLedger:
+    """Count for one process; keys that outlive it need counts that do.
+
+    Raises ``ConfigurationError``.
+    """
+    if not settings.state_dir:
+        return MemoryLedger(now)
+    return MemoryLedger(now, journal=Journal(Path(settings.state_dir) / "token-counts"))
 
 
 def _issuer_name(settings: CpsSettings, names: Iterable[str]) -> str:

@@ -16,11 +16,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from pbx_stir.errors import StoreUnavailable
+from pbx_stir.tokens.journal import Journal, Record
 
-# of some 200 octets each
+# of some 300 octets each
 MOST_HELD = 2_000_000
 # so many expired ones are freed with each call at most: midnight is no pause
 _FREED_AT_ONCE = 64
+# how often the journal is looked through for what has expired
+_FORGET_SECONDS = 30.0
 
 
 class Counter(NamedTuple):
@@ -47,76 +50,106 @@ class Ledger(Protocol):
 
 
 class MemoryLedger:
-    """A ledger of one process, gone with it."""
+    """A ledger of one process, gone with it unless a journal remembers."""
 
-    def __init__(self, now: Callable[[], float] = time.time, *, most: int = MOST_HELD) -> None:
-        """``now`` gives epoch seconds; ``most`` bounds what is remembered."""
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        *,
+        most: int = MOST_HELD,
+        journal: Journal | None = None,
+    ) -> None:
+        """``now`` gives epoch seconds; ``most`` bounds what is remembered.
+
+        Raises ``ConfigurationError`` where the journal cannot be read.
+        """
         self._now = now
         self._most = most
-        self._once: dict[bytes, float] = {}
-        # how much, and until when
-        self._counts: dict[bytes, tuple[int, float]] = {}
+        self._held: dict[bytes, Record] = {}
         # what expires in a second, and the seconds, soonest first
         self._expiring: dict[int, list[bytes]] = {}
         self._seconds: list[int] = []
+        self._journal = journal
+        self._forgot = now()
+        for record in journal.records() if journal is not None else ():
+            if record.until > self._forgot:
+                self._hold(record)
 
     def __len__(self) -> int:
         """How much is remembered."""
-        return len(self._once) + len(self._counts)
+        return len(self._held)
 
     async def once(self, key: bytes, seconds: float) -> bool:
         """See ``Ledger``."""
         now = self._now()
         self._free(now)
-        if self._once.get(key, 0.0) > now:
+        if self._standing(key, now) is not None:
             return False
         self._make_room(1)
-        self._once[key] = now + seconds
-        self._expire(key, now + seconds)
+        self._write(Record(key, 0, now + seconds))
         return True
 
     async def spend(self, counters: Sequence[Counter], amount: int, until: float) -> int | None:
         """See ``Ledger``."""
         now = self._now()
         self._free(now)
-        spent = [self._spent(counter.key, now) for counter in counters]
+        standing = [self._standing(counter.key, now) for counter in counters]
+        counts = [amount + (record.count if record else 0) for record in standing]
         for index, counter in enumerate(counters):
-            if spent[index] + amount > counter.most:
+            if counts[index] > counter.most:
                 return index
-        new = [counter.key for counter in counters if counter.key not in self._counts]
-        self._make_room(len(new))
-        for before, counter in zip(spent, counters, strict=True):
-            if not before:
-                self._expire(counter.key, until)
-            self._counts[counter.key] = (before + amount, until)
+        self._make_room(standing.count(None))
+        for counter, count, record in zip(counters, counts, standing, strict=True):
+            # where it stood already it keeps its end, and so its file and its place there
+            end, place = (record.until, record.place) if record else (until, -1)
+            self._write(Record(counter.key, count, end, place))
         return None
 
-    def _spent(self, key: bytes, now: float) -> int:
-        spent, until = self._counts.get(key, (0, 0.0))
-        return spent if until > now else 0
+    def close(self) -> None:
+        """Let another process have the journal."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _standing(self, key: bytes, now: float) -> Record | None:
+        """Give what is remembered of a key, and has not expired."""
+        record = self._held.get(key)
+        return record if record is not None and record.until > now else None
 
     def _make_room(self, wanted: int) -> None:
-        if len(self) + wanted > self._most:
+        if len(self._held) + wanted > self._most:
             raise StoreUnavailable("the ledger of tokens is full")
 
-    def _expire(self, key: bytes, at: float) -> None:
-        second = int(at) + 1
+    def _write(self, record: Record) -> None:
+        """Remember, on disk first."""
+        if self._journal is not None:
+            place = self._journal.write(record)
+            record = Record(record.key, record.count, record.until, place)
+        self._hold(record)
+
+    def _hold(self, record: Record) -> None:
+        before = self._held.get(record.key)
+        self._held[record.key] = record
+        if before is not None and before.until == record.until:
+            return
+        second = int(record.until) + 1
         if second not in self._expiring:
             self._expiring[second] = []
             heapq.heappush(self._seconds, second)
-        self._expiring[second].append(key)
+        self._expiring[second].append(record.key)
 
     def _free(self, now: float) -> None:
         """Forget what has expired, a little at a time."""
+        if self._journal is not None and abs(now - self._forgot) >= _FORGET_SECONDS:
+            self._journal.forget(now)
+            self._forgot = now
         for _ in range(_FREED_AT_ONCE):
             if not self._seconds or self._seconds[0] > now:
                 return
             keys = self._expiring[self._seconds[0]]
             key = keys.pop()
             # what was used anew after it had expired stands a second time, further on
-            if self._once.get(key, now) <= now:
-                self._once.pop(key, None)
-            if self._counts.get(key, (0, now))[1] <= now:
-                self._counts.pop(key, None)
+            record = self._held.get(key)
+            if record is not None and record.until <= now:
+                del self._held[key]
             if not keys:
                 del self._expiring[heapq.heappop(self._seconds)]
