@@ -76,6 +76,16 @@ class OriginatorSection(_Strict, frozen=True):
     numbers: tuple[str, ...]
 
 
+class RedisSection(_Strict, frozen=True):
+    """``[cps.redis]``, ``[verification.redis]``: a Redis server, or (a list) nodes of a cluster."""
+
+    url: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    username: str = ""
+    password_file: str | None = None
+    tls_ca: str | None = None
+    replicas: Annotated[int, Meta(ge=0, le=16)] = 0
+
+
 class VerificationSection(_Strict, frozen=True):
     """``[verification]``: what a verdict may rest on."""
 
@@ -87,6 +97,8 @@ class VerificationSection(_Strict, frozen=True):
     x5u_allow: tuple[str, ...] = ()
     x5u_tls_ca: str | None = None
     revocation: Literal["off", "soft", "hard"] = "soft"
+    single_use: Literal["file", "redis"] = "file"
+    redis: RedisSection | None = None
     crls: tuple[str, ...] = ()
     crl_signers: tuple[str, ...] = ()
 
@@ -198,6 +210,8 @@ class CpsSection(_Strict, frozen=True):
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
     metrics: str = ""
+    workers: Annotated[int, Meta(ge=1, le=128)] = 1
+    redis: RedisSection | None = None
     names: tuple[Host, ...] = ()
     retrieval: Literal["open", "holders"] = "open"
     client_certificates: bool = False

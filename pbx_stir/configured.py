@@ -21,7 +21,7 @@ from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.certificates.fetch import X5uFetcher
 from pbx_stir.certificates.revocation import RevocationWatch
 from pbx_stir.certificates.watching import is_url, watching
-from pbx_stir.config import Loaded, TrunkSection
+from pbx_stir.config import Loaded, RedisSection, TrunkSection
 from pbx_stir.directory.advertisements import MEDIA_TYPE as ADVERTISEMENT_TYPE
 from pbx_stir.directory.advertisements import Advertisements, AdvertisementSource, SignedBy
 from pbx_stir.directory.enum import EnumDirectory, EnumSettings
@@ -34,6 +34,8 @@ from pbx_stir.errors import (
     UrlRefused,
     UsageError,
 )
+from pbx_stir.redis_backend.settings import RedisSettings
+from pbx_stir.redis_backend.settings import settings as redis_settings
 from pbx_stir.services.authentication import NeverSigned
 from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.stir import credential, number
@@ -352,6 +354,27 @@ def published(loaded: Loaded, signers: Sequence[Credential]) -> tuple[Publicatio
         return publications(signers, numbers, section.cps)
     except ConfigurationError as error:
         raise loaded.wrong("publish", error.message, error.hint) from error
+
+
+def redis(loaded: Loaded, key: str, section: RedisSection) -> RedisSettings:
+    """Where Redis is, with its password; ``key`` is the table's name."""
+    password = ""
+    if section.password_file is not None:
+        password = loaded.secret(f"{key}.password_file", section.password_file)
+    tls_ca = ""
+    if section.tls_ca is not None:
+        tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
+        tls_ca = str(loaded.resolve(section.tls_ca))
+    try:
+        return redis_settings(
+            section.url,
+            username=section.username,
+            password=password,
+            tls_ca=tls_ca,
+            replicas=section.replicas,
+        )
+    except ConfigurationError as error:
+        raise loaded.wrong(f"{key}.url", error.message, error.hint) from error
 
 
 def state_dir(loaded: Loaded) -> Path:

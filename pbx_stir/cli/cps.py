@@ -12,17 +12,22 @@ import contextlib
 import logging
 import signal
 import sys
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pbx_stir.errors import UsageError
+from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pbx_stir.cli.workers import Desk
     from pbx_stir.config import Loaded
     from pbx_stir.cps.settings import CpsSettings
+    from pbx_stir.cps.store import EntryStore
+    from pbx_stir.redis_backend.settings import RedisSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8480"
+MOST_WORKERS = 128
 _log = logging.getLogger(__name__)
 
 
@@ -40,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--certificate", metavar="FILE", default="", help="PEM, leaf first")
     parser.add_argument("--key", metavar="FILE", default="", help="PEM, unencrypted")
+    parser.add_argument(
+        "--workers", metavar="N", type=int, help="processes on the one port; needs [cps.redis]"
+    )
 
 
 def settings_from(args: argparse.Namespace) -> CpsSettings:
@@ -123,17 +131,107 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Run until a signal; one line on standard error says when it listens, and where."""
-    return serve(settings_from(args))
+    shared = sharing_from(args)
+    if shared.workers == 1:
+        return serve(settings_from(args), shared.redis)
+    return _run_workers(args, shared)
 
 
-def serve(settings: CpsSettings) -> int:
-    """Run a CPS with these settings until SIGTERM or SIGINT, on uvloop where that is installed."""
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How many processes serve on ``host`` and ``port``, and the Redis that they share."""
+
+    workers: int
+    redis: RedisSettings | None
+    host: str
+    port: int
+
+
+def sharing_from(args: argparse.Namespace) -> Sharing:
+    """Read what must be known before there are processes.
+
+    Raises ``UsageError``, and ``ConfigurationError`` where several workers share nothing.
+    """
+    workers, redis, listen = args.workers, None, args.listen or DEFAULT_LISTEN
+    if args.config:
+        from pathlib import Path
+
+        from pbx_stir import config, configured
+
+        loaded = config.load(Path(args.config))
+        section = loaded.values.cps
+        workers = section.workers if workers is None else workers
+        listen = args.listen or section.listen
+        if section.redis is not None:
+            redis = configured.redis(loaded, "cps.redis", section.redis)
+    workers = 1 if workers is None else workers
+    if not 1 <= workers <= MOST_WORKERS:
+        raise UsageError(f"{workers} workers", hint=f"1 to {MOST_WORKERS}; one a processor core")
+    if workers > 1 and redis is None:
+        raise ConfigurationError(
+            f"{workers} workers cannot share a store in memory",
+            hint="name a Redis server in [cps.redis] url, or run one worker",
+        )
+    return Sharing(workers, redis, *parse_listen(listen))
+
+
+def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
+    """Run several processes; each reads the configuration for itself."""
+    from pbx_stir.cli.workers import held_port, run_workers
+
+    with held_port(shared.host, shared.port) as port:
+
+        def work(desk: Desk) -> int:
+            try:
+                settings = replace(settings_from(args), port=port, shared_port=True)
+                if settings.metrics:
+                    host, first = parse_listen(settings.metrics)
+                    settings = replace(settings, metrics=f"{_bracketed(host)}:{first + desk.index}")
+                return serve(settings, shared.redis, desk)
+            except PbxStirError as error:
+                print(f"pbx-stir cps: {error}", file=sys.stderr)
+                return 2 if isinstance(error, UsageError) else 1
+
+        return run_workers(shared.workers, work)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def serve(
+    settings: CpsSettings, redis: RedisSettings | None = None, desk: Desk | None = None
+) -> int:
+    """Run a CPS with these settings until SIGTERM or SIGINT, on uvloop where that is installed.
+
+    ``desk`` is for one of several workers. Raises ``ConfigurationError``.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, redis, desk))
     return 0
 
 
-async def _serve(settings: CpsSettings) -> None:
+async def _shared(
+    running: contextlib.AsyncExitStack, settings: CpsSettings, redis: RedisSettings
+) -> tuple[CpsSettings, EntryStore]:
+    """Have on Redis what else were in memory."""
+    try:
+        from pbx_stir.redis_backend.sharing import sharing
+    except ImportError as error:
+        raise ConfigurationError(
+            f"[cps.redis] needs a package: {error}", hint="pip install 'pbx-stir[redis]'"
+        ) from error
+    shared = await running.enter_async_context(
+        sharing(
+            redis,
+            lifetime_seconds=settings.lifetime_seconds,
+            max_entries_of_a_number=settings.max_entries_of_a_number,
+        )
+    )
+    return replace(settings, ledger=shared.ledger, secrets=shared.secrets), shared.store
+
+
+async def _serve(settings: CpsSettings, redis: RedisSettings | None, desk: Desk | None) -> None:
     """Listen, say so, wait for a signal, end gracefully."""
     from pbx_stir import metrics
     from pbx_stir.cps.listening import listening
@@ -143,7 +241,15 @@ async def _serve(settings: CpsSettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if desk is not None:
+        # Readable where the process that started this one is gone.
+        loop.add_reader(desk.lifeline, stop.set)
+        # A file that has changed is read when the service starts.
+        loop.add_signal_handler(signal.SIGHUP, _log.warning, "nothing is read again: restart")
     async with contextlib.AsyncExitStack() as running:
+        store: EntryStore | None = None
+        if redis is not None:
+            settings, store = await _shared(running, settings, redis)
         tally = None
         if settings.metrics:
             tally = Tally()
@@ -151,10 +257,13 @@ async def _serve(settings: CpsSettings) -> None:
                 metrics.serving(*parse_listen(settings.metrics), tally)
             )
             _log.info("metrics at %s", told)
-        url = await running.enter_async_context(listening(settings, tally=tally))
-        if not settings.tokens:
+        url = await running.enter_async_context(listening(settings, store, tally=tally))
+        if not settings.tokens and (desk is None or desk.index == 0):
             _log.warning("storing needs no token: anybody who can connect may store")
-        print(f"listening on {url}", file=sys.stderr, flush=True)
+        if desk is None:
+            print(f"listening on {url}", file=sys.stderr, flush=True)
+        else:
+            desk.say_ready(url)
         await stop.wait()
         _log.info("ending")
 

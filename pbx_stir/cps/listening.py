@@ -142,7 +142,10 @@ def _bind(settings: CpsSettings) -> socket.socket:
         )
         family, address = found[0][0], found[0][4]
         listener = socket.create_server(
-            (str(address[0]), int(address[1])), family=family, backlog=_BACKLOG
+            (str(address[0]), int(address[1])),
+            family=family,
+            backlog=_BACKLOG,
+            reuse_port=settings.shared_port,
         )
     except OSError as error:
         raise ConfigurationError(

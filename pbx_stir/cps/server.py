@@ -108,7 +108,7 @@ class _Service:
         self._store = store
         self._clock = clock
         self._store_clock = store.clock or clock
-        self._dummies = Dummies(store.lifetime_seconds)
+        self._dummies = Dummies(store.lifetime_seconds, epoch_secrets=settings.secrets)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -131,7 +131,11 @@ class _Service:
 
     async def sweeping(self, _application: web.Application) -> AsyncIterator[None]:
         """Free what has expired every second, as long as the application runs."""
-        await self._dummies.prepare(self._store_clock())
+        try:
+            await self._dummies.prepare(self._store_clock())
+        except StoreUnavailable as error:
+            # Retrievals are answered 503 until the store is there; nobody has to start us again.
+            _log.warning("not prepared: %s", error)
         if self._issuing is not None:
             await self._issuing.begin()
         self._retrieving.begin()
@@ -226,12 +230,16 @@ class _Service:
 
     async def _sweep_for_ever(self) -> None:
         """Keep promises of lifetime also where nobody asks."""
+        failing = False
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
                 await self._sweep()
+                failing = False
             except StoreUnavailable as error:
-                _log.warning("not swept: %s", error)
+                if not failing:
+                    _log.warning("not swept: %s", error)
+                failing = True
 
     async def _sweep(self) -> None:
         self._peers.sweep(self._clock())

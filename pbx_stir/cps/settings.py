@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pbx_stir.cps.dummies import SecretSource
 from pbx_stir.cps.shelf import RecordShelf
 from pbx_stir.cps.store import (
     DEFAULT_LIFETIME_SECONDS,
@@ -33,7 +34,8 @@ class CpsSettings:
 
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are kept
     and to whom tokens are issued, None is nobody. ``token_keys`` and ``ledger`` are where their
-    keys and counts are kept, None is in memory; limits of tokens are those of an epoch.
+    keys and counts are kept, ``secrets`` where the dummies' are, None is in memory; limits of
+    tokens are those of an epoch. Others listen on a ``shared_port`` too.
     ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are TLS handshakes a second,
     twice as many at once. ``metrics`` is HOST:PORT for them, "" for none. ``names`` are the hosts
     that requests may be for, by default those of the certificate; ``retrieval`` is ``OPEN`` or
@@ -72,6 +74,8 @@ class CpsSettings:
     state_dir: str = ""
     token_keys: KeySource | None = None
     ledger: Ledger | None = None
+    secrets: SecretSource | None = None
+    shared_port: bool = False
     issue_rate: float = 100.0
     stores_per_token: int = STORES_PER_TOKEN
     stores_per_token_and_number: int = STORES_PER_TOKEN
