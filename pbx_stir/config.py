@@ -157,6 +157,18 @@ class OutgoingSection(_Strict, frozen=True):
     plain_loopback: bool = False
     bare_certificate: str | None = None
     bare_key: str | None = None
+    store_proxy: str | None = None
+    store_proxy_password_file: str | None = None
+    retrieve_proxy: str | None = None
+    retrieve_proxy_password_file: str | None = None
+
+
+class WalletSection(_Strict, frozen=True):
+    """``[wallet]``: the storage tokens that are kept for stores to come."""
+
+    low: Annotated[int, Meta(ge=1, le=20_000)] = 200
+    high: Annotated[int, Meta(ge=1, le=20_000)] = 400
+    calls_per_token: Annotated[int, Meta(ge=1, le=16)] = 1
 
 
 class NumbersSection(_Strict, frozen=True):
@@ -237,6 +249,7 @@ class Configuration(_Strict, frozen=True):
     publish: PublishSection = PublishSection()
     cover: CoverSection = CoverSection()
     outgoing: OutgoingSection = OutgoingSection()
+    wallet: WalletSection = WalletSection()
     numbers: NumbersSection = NumbersSection()
     call_log: CallLogSection = CallLogSection()
     cps: CpsSection = CpsSection()

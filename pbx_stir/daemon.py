@@ -22,6 +22,7 @@ from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.certificates.revocation import RevocationWatch
+from pbx_stir.clients import clients_of
 from pbx_stir.config import Loaded
 from pbx_stir.cps.bare_client import BareClient, BarePlacements, BothKinds
 from pbx_stir.cps.client import CpsClient
@@ -83,17 +84,13 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     spc = configured.spc_policy(loaded)
     keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
     routes = configured.routes(loaded)
-    client = CpsClient(
-        tls=configured.tls_of(loaded, "outgoing.tls_ca", values.outgoing.tls_ca),
-        allow_plain=values.outgoing.plain_loopback,
-        egress=configured.egress(routes),
-    )
-    daemon.closes.append(client.close)
-    placement = GuardedPlacement(client)
-    daemon.closes.append(placement.close)
+    clients = clients_of(loaded, credentials, egress=configured.egress(routes))
+    daemon.tasks += clients.tasks
+    # closed in reverse
+    daemon.closes += reversed(clients.closes)
     bare = _bare(loaded, daemon, routes, credentials)
     judge, revocation = _judge(loaded, daemon, anchors, spc)
-    resolver = _resolver(loaded, daemon, routes, client, anchors, spc, revocation)
+    resolver = _resolver(loaded, daemon, routes, clients.storing, anchors, spc, revocation)
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
     daemon.reloads.append(keyring.reload)
@@ -102,7 +99,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
-        placement=BothKinds(SubscribedPlacement(placement), bare, routes.bare_cps),
+        placement=BothKinds(SubscribedPlacement(clients.retrievals), bare, routes.bare_cps),
         opener=keyring,
         judge=judge,
         used=used,
@@ -113,7 +110,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         callers=callers,
         credentials=credentials,
         directory=resolver,
-        placement=placement,
+        placement=clients.stores,
         never=configured.never_signed(loaded),
         new_uuid=lambda: str(uuid.uuid4()),
         bare=bare,
@@ -135,7 +132,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     if wanted:
         lifetime = values.publish.record_days * 86_400
         publisher = Publisher(
-            publications=wanted, keys=keys, sink=client, lifetime_seconds=lifetime
+            publications=wanted, keys=keys, sink=clients.retrieving, lifetime_seconds=lifetime
         )
         daemon.tasks.append(publisher.run)
     daemon.pbxs += [AsteriskPbx(one, reception) for one in asterisks(loaded)]

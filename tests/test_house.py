@@ -33,6 +33,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "record_database",
     ),
     ("configured",),
+    ("clients",),
     ("daemon",),
     ("checks",),
     ("cli",),
