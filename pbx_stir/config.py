@@ -206,7 +206,6 @@ class CpsSection(_Strict, frozen=True):
     certificate: str | None = None
     key: str | None = None
     tls: bool = True
-    names: tuple[str, ...] = ()
     tokens: bool = True
     stores_per_token: Annotated[int, Meta(ge=1, le=1_000_000)] = 16
     stores_per_token_and_number: Annotated[int, Meta(ge=1, le=1_000_000)] = 16

@@ -84,7 +84,6 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         tls=section.tls and not args.no_tls,
         certificate=args.certificate or _path(loaded, section.certificate),
         key=args.key or _path(loaded, section.key),
-        names=section.names,
         tokens=section.tokens and not args.no_tokens,
         state_dir=_path(loaded, loaded.values.state_dir),
         stores_per_token=section.stores_per_token,
