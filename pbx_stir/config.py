@@ -44,6 +44,15 @@ class AsteriskSection(_Strict, frozen=True):
     tls_ca: str | None = None
 
 
+class FreeSwitchSection(_Strict, frozen=True):
+    """``[[freeswitch]]``: a PBX's event socket."""
+
+    password_file: str
+    host: Host = "127.0.0.1"
+    port: Port = 8021
+    name: Name | None = None
+
+
 class CredentialSection(_Strict, frozen=True):
     """``[[credential]]``: a STIR certificate with its chain, its key, where it is published."""
 
@@ -221,14 +230,14 @@ class CpsSection(_Strict, frozen=True):
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
     metrics: str = ""
-    workers: Annotated[int, Meta(ge=1, le=128)] = 1
-    redis: RedisSection | None = None
     names: tuple[Host, ...] = ()
     retrieval: Literal["open", "holders"] = "open"
     client_certificates: bool = False
     push_subscribers: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
     push_subscribers_of_a_leaf: Annotated[int, Meta(ge=1, le=100_000)] = 64
     push_heartbeat_seconds: Annotated[float, Meta(ge=1, le=3_600)] = 15.0
+    workers: Annotated[int, Meta(ge=1, le=128)] = 1
+    redis: RedisSection | None = None
     bare: BareSection = BareSection()
 
 
@@ -238,6 +247,7 @@ class Configuration(_Strict, frozen=True):
     state_dir: str = "/var/lib/pbx-stir"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     asterisk: tuple[AsteriskSection, ...] = ()
+    freeswitch: tuple[FreeSwitchSection, ...] = ()
     credential: tuple[CredentialSection, ...] = ()
     trunk: tuple[TrunkSection, ...] = ()
     originator: tuple[OriginatorSection, ...] = ()

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from pbx_stir import configured
+from pbx_stir import configured, configured_pbxs
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
@@ -34,8 +34,8 @@ from pbx_stir.directory.publisher import Publisher
 from pbx_stir.directory.resolver import Resolver
 from pbx_stir.directory.routes import Routes
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
-from pbx_stir.pbx.ami import AsteriskSettings
 from pbx_stir.pbx.asterisk import AsteriskPbx
+from pbx_stir.pbx.freeswitch import FreeSwitchPbx
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
@@ -53,7 +53,7 @@ DRAIN_SECONDS = 10.0
 class Daemon:
     """All parts of a running daemon; ``tasks`` run as long as it does, ``reloads`` on SIGHUP."""
 
-    pbxs: list[AsteriskPbx]
+    pbxs: list[AsteriskPbx | FreeSwitchPbx]
     tasks: list[Callable[[], Awaitable[None]]]
     reloads: list[Callable[[], object]] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
@@ -135,7 +135,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
             publications=wanted, keys=keys, sink=clients.retrieving, lifetime_seconds=lifetime
         )
         daemon.tasks.append(publisher.run)
-    daemon.pbxs += [AsteriskPbx(one, reception) for one in asterisks(loaded)]
+    daemon.pbxs += [AsteriskPbx(one, reception) for one in configured_pbxs.asterisks(loaded)]
+    daemon.pbxs += [FreeSwitchPbx(one, reception) for one in configured_pbxs.freeswitches(loaded)]
 
 
 def _bare(
@@ -203,28 +204,6 @@ def _judge(
     daemon.reloads += [anchors.reload, revocation.reload]
     policy = VerificationPolicy(anchors.current, spc, frozenset(section.passed_attest))
     return Judge(policy, source, revocation), revocation
-
-
-def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
-    """What each ``[[asterisk]]`` says, with its secret. Raises ConfigurationError."""
-    found: dict[str, AsteriskSettings] = {}
-    for index, section in enumerate(loaded.values.asterisk):
-        key = f"asterisk[{index}]"
-        name = section.name or f"{section.host}:{section.port}"
-        if name in found:
-            raise loaded.wrong(f"{key}.name", f"a second PBX {name!r}")
-        tls = None
-        if section.tls:
-            tls = configured.tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
-        found[name] = AsteriskSettings(
-            name=name,
-            host=section.host,
-            port=section.port,
-            username=section.username,
-            secret=loaded.secret(f"{key}.secret_file", section.secret_file),
-            tls=tls,
-        )
-    return list(found.values())
 
 
 async def serve(loaded: Loaded) -> None:

@@ -34,6 +34,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ),
     ("configured",),
     ("clients",),
+    ("configured_pbxs",),
     ("daemon",),
     ("checks",),
     ("cli",),

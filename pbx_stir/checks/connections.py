@@ -7,7 +7,7 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator
 
-from pbx_stir import configured, daemon
+from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.config import AsteriskSection, Loaded
 from pbx_stir.cps.client import CpsClient
@@ -27,7 +27,7 @@ _SWITCHES = ("on", "off", "monitor")
 async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
     """Give what is wrong with the PBXs and CPSs that ``loaded`` names."""
     try:
-        settings = daemon.asterisks(loaded)
+        settings = configured_pbxs.asterisks(loaded)
     except ConfigurationError:
         # has its own finding, as the CAs of outgoing.tls_ca have
         settings = []

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pbx_stir import configured, daemon
+from pbx_stir import configured, configured_pbxs
 from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.config import Loaded
@@ -49,7 +49,8 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         ("trunk", configured.callers),
         ("route", configured.routes),
         ("numbers", configured.never_signed),
-        ("pbx", daemon.asterisks),
+        ("pbx", configured_pbxs.asterisks),
+        ("pbx", configured_pbxs.freeswitches),
         ("tls-ca", _outgoing),
         ("x5u", _x5u),
         ("call-log", _call_log),
@@ -295,7 +296,7 @@ def _choices(loaded: Loaded) -> Iterator[Finding]:
             f"{loaded.path}: verification.x5u_hosts",
             "name the hosts you trust not to learn of your calls",
         )
-    if not values.asterisk:
+    if not values.asterisk and not values.freeswitch:
         yield error("no-pbx", "no PBX is configured", f"{loaded.path}: asterisk")
     if not values.trunk:
         yield error("no-trunk", "no trunk is configured", f"{loaded.path}: trunk")

@@ -17,7 +17,7 @@ from types import ModuleType
 import pytest
 
 from lab.companies import Company, tls_certificate
-from pbx_stir import config, daemon
+from pbx_stir import config, configured_pbxs, daemon
 from pbx_stir.cli.main import main
 from pbx_stir.errors import ConfigurationError
 from tests.cli.conftest import Office
@@ -267,7 +267,7 @@ async def test_two_pbxs_have_two_names(office: Office, tmp_path: Path) -> None:
     company.config.write_text(
         text.replace("port = 1\n", f'port = 1\ntls = true\ntls_ca = "{office.trust}"\n')
     )
-    found = daemon.asterisks(config.load(company.config))
+    found = configured_pbxs.asterisks(config.load(company.config))
     assert [one.name for one in found] == ["127.0.0.1:1", "127.0.0.1:2"]
     assert isinstance(found[0].tls, ssl.SSLContext)
     assert found[1].tls is None
