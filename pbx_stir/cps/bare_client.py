@@ -17,7 +17,7 @@ import contextlib
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.exchange import Exchange, Reply, expect
@@ -36,6 +36,8 @@ from pbx_stir.services.placement_service import (
 from pbx_stir.stir import passport, signed_request
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.x5u import EgressRule
+
+_UNAUTHORISED: Final = 401
 
 
 class BareClient:
@@ -126,13 +128,18 @@ class BareClient:
             origin = self._exchange.origin(cps)
             async with self._exchange.deadline(give_up_at):
                 path = wire.collection_path(number)
-                more = {} if cps in self._unsigned else self._signed(origin, path, token)
-                reply = await self._exchange.send(
-                    origin, "POST", path, token, wire.PASSPORT_TYPE, more=more
-                )
+                reply = await self._post(cps, origin, path, token)
+                if reply.resent and reply.status == _UNAUTHORISED:
+                    # its connection was closed behind a request that was read: the signed one that
+                    # was sent again had been used
+                    reply = await self._post(cps, origin, path, token)
         except PbxStirError as error:
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, error.message)
         return _result(cps, reply)
+
+    async def _post(self, cps: str, origin: CpsUrl, path: str, token: bytes) -> Reply:
+        more = {} if cps in self._unsigned else self._signed(origin, path, token)
+        return await self._exchange.send(origin, "POST", path, token, wire.PASSPORT_TYPE, more=more)
 
     def _signed(self, origin: CpsUrl, path: str, token: bytes) -> dict[str, str]:
         """Give the ``Authorization`` of a submission; nothing where we have no fitting credential.
@@ -265,8 +272,7 @@ def _bare(answer: Answer) -> BareAnswer:
 def _result(cps: str, reply: Reply) -> StoreResult:
     """What a CPS's answer to a submission stands for."""
     try:
-        # sent again after its connection was closed, and refused as sent before: it was stored
-        expect(reply, 201, *((409,) if reply.resent else ()))
+        expect(reply, 201)
     except CpsRefused as error:
         return StoreResult(cps, Reason.CPS_REFUSED, error.message, reply.clock_offset)
     except CpsUnavailable as error:

@@ -154,20 +154,27 @@ class Holders:
         self._new_chains = PeerBuckets(NEW_CHAINS_RATE, NEW_CHAINS_AT_ONCE)
 
     async def of_request(
-        self, authorization: str, method: str, path: str, *, peer: str = ""
+        self,
+        authorization: str,
+        method: str,
+        path: str,
+        *,
+        peer: str = "",
+        typ: str = RETRIEVAL,
+        body: bytes = b"",
     ) -> Holder:
-        """Check a signed request without a body; ``path`` is as it came, query and all.
+        """Check a signed request of this ``typ``; ``path`` is as it came, query and all.
 
         Raises ``Malformed``, ``Refused`` and ``Unavailable``, of these ``StoreUnavailable`` where
         it is the memory of used requests that does not answer.
         """
-        signed = read_request(authorization, RETRIEVAL)
+        signed = read_request(authorization, typ)
         check_terms(
             signed,
             audiences=self._audiences,
             method=method,
             path=path,
-            body=b"",
+            body=body,
             now=self._now(),
         )
         holder = self._holder(signed.statement.chain, peer)

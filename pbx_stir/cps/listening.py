@@ -19,6 +19,7 @@ from aiohttp import web
 
 from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import WRITE_SECONDS
+from pbx_stir.cps.bare import BareSettings, build_bare_application
 from pbx_stir.cps.client_certificates import ask_for_certificates
 from pbx_stir.cps.limits import PeerBuckets, Places
 from pbx_stir.cps.origin import is_loopback
@@ -70,16 +71,53 @@ async def listening(
     At the end no connection is accepted any more, and requests under way have ``DRAIN_SECONDS``.
     Raises ``ConfigurationError`` for settings that cannot be carried out.
     """
-    context = _check_tls(settings)
-    try:
+
+    def build() -> web.Application:
         # A settings object may come from anywhere: the store's own limits are checked here.
         held = store if store is not None else settings.new_store()
+        return build_application(settings, held, now, clock=clock, tally=tally)
+
+    async with _serving(settings, build, clock, tally) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def listening_bare(
+    settings: BareSettings,
+    store: EntryStore | None = None,
+    now: Callable[[], float] = time.time,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+) -> AsyncIterator[str]:
+    """Run the listener for unsealed PASSporTs (RFC 9888) the same way; give its URL."""
+
+    def build() -> web.Application:
+        held = store if store is not None else settings.new_store()
+        return build_bare_application(settings, held, now, clock=clock)
+
+    async with _serving(settings.common, build, clock, None) as url:
+        yield url
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    settings: CpsSettings,
+    build: Callable[[], web.Application],
+    clock: Callable[[], float],
+    tally: Tally | None,
+) -> AsyncIterator[str]:
+    """Serve an application as long as the context lasts."""
+    context = _check_tls(settings)
+    try:
         doors = _doors(settings, clock)
     except ValueError as error:
         raise ConfigurationError(f"cps: {error}") from error
     listener = _bind(settings)
     try:
-        application = build_application(settings, held, now, clock=clock, tally=tally)
+        try:
+            application = build()
+        except ValueError as error:
+            raise ConfigurationError(f"cps: {error}") from error
         if tally is not None:
             doors.count_in(tally)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
