@@ -8,7 +8,8 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import pytest
@@ -39,7 +40,7 @@ def keys(struct: type[msgspec.Struct], above: str = "") -> Iterator[str]:
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return kind
-    if get_origin(kind) in {tuple, Annotated}:
+    if get_origin(kind) in {tuple, Annotated, Union, UnionType}:
         return next((one for one in map(_struct_in, get_args(kind)) if one), None)
     return None
 
