@@ -16,7 +16,7 @@ from pbx_stir.cps.answers import Failure, admit, answer
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.holders import Holder
 from pbx_stir.cps.limits import PeerBuckets
-from pbx_stir.cps.push import everything_under
+from pbx_stir.cps.push import MAX_REPLAYED
 from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, EntryStore, Placed
 
 # of one certificate: pages and items a second, and at once
@@ -63,14 +63,14 @@ class Bulk:
         """Give one entry of a prefix. Raises ``Failure``."""
         now = self._clock()
         admit(self._holders.take(holder.leaf.hex(), now))
-        narrowed = holder.narrowed(prefix)
-        real = () if narrowed is None else await everything_under(self._store, narrowed, now)
-        theirs = (each for each in real if holder.may(each.number))
-        for placed in (*theirs, *self._made_up(holder, prefix, now)):
+        found = await self._find(holder, prefix, entry_id, now)
+        for placed in self._made_up(holder, prefix, now):
             if placed.entry.id == entry_id:
-                link = f'<{wire.bulk_path(prefix)}>; rel="collection"'
-                return answer(200, placed.entry.wire, wire.PASSPORT_TYPE, Link=link)
-        raise Failure(404, "there is no such passport, or no longer")
+                found = placed
+        if found is None:
+            raise Failure(404, "there is no such passport, or no longer")
+        link = f'<{wire.bulk_path(prefix)}>; rel="collection"'
+        return answer(200, found.entry.wire, wire.PASSPORT_TYPE, Link=link)
 
     def sweep(self) -> None:
         """Forget holders that have asked little."""
@@ -90,6 +90,22 @@ class Bulk:
             del found[MAX_ENTRIES_OF_A_NUMBER:]
             return found, found[-1].entry.id
         return found, looked_at[-1].entry.id if len(looked_at) == MAX_LOOKED_AT else ""
+
+    async def _find(self, holder: Holder, prefix: str, entry_id: str, now: float) -> Placed | None:
+        """Look for one of the holder's entries among the newest of a prefix."""
+        narrowed = holder.narrowed(prefix)
+        if narrowed is None:
+            return None
+        after = ""
+        for _ in range(MAX_REPLAYED // MAX_LOOKED_AT):
+            page = await self._store.under(narrowed, now, after=after, most=MAX_LOOKED_AT)
+            for placed in page:
+                if placed.entry.id == entry_id and holder.may(placed.number):
+                    return placed
+            if len(page) < MAX_LOOKED_AT:
+                break
+            after = page[-1].entry.id
+        return None
 
     def _made_up(self, holder: Holder, prefix: str, now: float) -> list[Placed]:
         """Give the dummies of a prefix: those of one number there."""

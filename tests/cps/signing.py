@@ -7,7 +7,6 @@ import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -133,18 +132,3 @@ class Stream:
                 raise AssertionError("the stream ended")
         self.octets += octets
         self.came += self.reader.feed(octets)
-
-
-def credential_files(credential: Credential, folder: Path) -> tuple[str, str]:
-    """Write chain and key as a TLS client wants them."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from .conftest import private_pem
-
-    pems = [
-        x509.load_der_x509_certificate(each).public_bytes(Encoding.PEM) for each in credential.chain
-    ]
-    (folder / "chain.pem").write_bytes(b"".join(pems))
-    (folder / "key.pem").write_bytes(private_pem(credential.key))
-    return str(folder / "chain.pem"), str(folder / "key.pem")

@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +22,7 @@ from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.credential import Credential
 
 from .conftest import NOW, Authority, Run, Running, TlsFiles, sealed
-from .signing import Asker, authorization, credential_files
+from .signing import Asker, authorization
 
 NUMBER = "12125551234"
 SECOND = "12125551235"
@@ -383,33 +381,25 @@ async def test_http_1_0_gets_a_stream_without_chunks(
         writer.close()
 
 
-async def test_over_tls_with_a_client_certificate(
-    authority: Authority, tls_files: TlsFiles, tmp_path: Path
-) -> None:
-    """A STIR certificate in the handshake is enough, and one that is not trusted is none."""
+async def test_over_tls(authority: Authority, tls_files: TlsFiles) -> None:
+    """A stream over real TLS is the same."""
     company = authority.credential(NUMBER)
     settings = CpsSettings(
         port=0,
         certificate=tls_files.certificate,
         key=tls_files.key,
         tokens=False,
-        retrieval="holders",
-        client_certificates=True,
         anchors=lambda: authority.anchors,
     )
-    shown = ssl.create_default_context(cafile=tls_files.certificate)
-    shown.load_cert_chain(*credential_files(company, tmp_path))
     store = settings.new_store()
-    async with listening(settings, store, lambda: NOW) as url:
-        async with Asker(url, tls=tls_files.trusting) as nobody:
-            assert (await nobody.ask(BULK))[0] == 401
-        async with Asker(url, company, tls_files.trusting) as signing:
-            assert (await signing.ask(BULK))[0] == 200
-        async with Asker(url, tls=shown) as asker, asker.stream(PATH) as stream:
+    async with (
+        listening(settings, store, lambda: NOW) as url,
+        Asker(url, company, tls_files.trusting) as asker,
+        asker.stream(BULK) as stream,
+    ):
+        for _ in range(3):
             entry = await store.add(NUMBER, sealed(), time.monotonic())
             await stream.until(entry)
-            assert entry in (await asker.ask(PATH))[2].decode()
-            assert (await asker.ask(f"/cps/{OTHER}/ppts", Accept="text/event-stream"))[0] == 401
 
 
 @pytest.mark.parametrize(
