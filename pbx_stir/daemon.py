@@ -39,6 +39,7 @@ from pbx_stir.pbx.freeswitch import FreeSwitchPbx
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
+from pbx_stir.services.used import SingleUse
 from pbx_stir.services.verification import VerificationService
 from pbx_stir.stir.certificate import SpcPolicy
 from pbx_stir.stir.credential import Credential
@@ -94,8 +95,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     keyring = Keyring(keys)
     daemon.closes.append(keyring.close)
     daemon.reloads.append(keyring.reload)
-    used = UsedDatabase(state / "used.sqlite")
-    daemon.closes.append(used.close)
+    used = _single_use(loaded, daemon)
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
@@ -187,6 +187,31 @@ def _resolver(
     daemon.closes.append(resolver.close)
     daemon.tasks.append(resolver.run)
     return resolver
+
+
+def _single_use(loaded: Loaded, daemon: Daemon) -> SingleUse:
+    """What knows which PASSporTs were used: a file of this machine, or Redis for several."""
+    section = loaded.values.verification
+    if section.single_use == "file":
+        used = UsedDatabase(configured.state_dir(loaded) / "used.sqlite")
+        daemon.closes.append(used.close)
+        return used
+    key, redis = "verification.redis", section.redis
+    if redis is None:
+        key, redis = "cps.redis", loaded.values.cps.redis
+    if redis is None:
+        hint = "add a table [verification.redis] with a url"
+        raise loaded.wrong("verification.single_use", "no redis is named", hint)
+    where = configured.redis(loaded, key, redis)
+    try:
+        from pbx_stir.redis_backend.connection import Connection
+        from pbx_stir.redis_backend.used import RedisUsed
+    except ImportError as error:
+        hint = "pip install 'pbx-stir[redis]'"
+        raise loaded.wrong("verification.single_use", f"needs a package: {error}", hint) from error
+    connection = Connection(where)
+    daemon.closes.append(connection.close)
+    return RedisUsed(connection)
 
 
 def _judge(
