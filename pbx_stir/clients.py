@@ -33,12 +33,14 @@ from pbx_stir.tokens.wallet import Wallet
 @dataclass(frozen=True, slots=True)
 class Clients:
     """``stores`` and ``retrievals`` are what the services await, one object where both go the same
-    way. ``tasks`` run as long as the service does, ``closes`` end all, in this order."""
+    way. ``has_spare`` tells of a CPS's URL whether there are more tokens than calls will need.
+    ``tasks`` run as long as the service does, ``closes`` end all, in this order."""
 
     storing: CpsClient
     retrieving: CpsClient
     stores: GuardedPlacement
     retrievals: GuardedPlacement
+    has_spare: Callable[[str], Awaitable[bool]]
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     closes: tuple[Callable[[], Awaitable[None]], ...]
 
@@ -77,6 +79,7 @@ def clients_of(
         retrieving,
         stores,
         retrievals,
+        _spare(supply, storing),
         tuple(tasks),
         (*guards, storing.close, retrieving.close, *closes),
     )
@@ -96,6 +99,15 @@ def storing_client(loaded: Loaded, wallet: Wallet | None = None) -> CpsClient:
             credentials=lambda: (),
         )
     return CpsClient(**_common(loaded, None), proxy=proxy_of(loaded, "store_proxy"), tokens=supply)
+
+
+def subscribing_exchange(loaded: Loaded) -> Exchange:
+    """What subscriptions are held through: the way that retrievals go, with its own connections.
+
+    Raises ConfigurationError.
+    """
+    proxy = proxy_of(loaded, "retrieve_proxy")
+    return Exchange(**_common(loaded, None), proxy=proxy, keep=False)
 
 
 def wallet_of(loaded: Loaded) -> Wallet:
@@ -149,6 +161,15 @@ def _supply(
     except UrlRefused as error:
         raise loaded.wrong("route", error.message, error.hint) from error
     return supply, [unnamed.close, named.close, lambda: asyncio.to_thread(wallet.close)]
+
+
+def _spare(supply: Supply | None, storing: CpsClient) -> Callable[[str], Awaitable[bool]]:
+    """Where there are no tokens at all, nothing keeps stores from going without."""
+
+    async def has_spare(cps: str) -> bool:
+        return supply is None or await supply.has_spare(storing.origin(cps))
+
+    return has_spare
 
 
 def _configured_cps(loaded: Loaded) -> list[str]:

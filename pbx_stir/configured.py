@@ -99,6 +99,7 @@ def _trunk(loaded: Loaded, key: str, section: TrunkSection) -> Trunk:
         presents=presents,
         attest=section.attest,
         aliases=aliases,
+        wait_for_passport_ms=section.wait_for_passport_ms,
     )
 
 

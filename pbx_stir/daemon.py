@@ -17,20 +17,23 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from pbx_stir import configured, configured_pbxs
+from pbx_stir import configured, configured_pbxs, configured_retrieval
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.certificates.revocation import RevocationWatch
-from pbx_stir.clients import clients_of
+from pbx_stir.clients import Clients, clients_of, subscribing_exchange
 from pbx_stir.config import Loaded
 from pbx_stir.cps.bare_client import BareClient, BarePlacements, BothKinds
 from pbx_stir.cps.client import CpsClient
+from pbx_stir.cps.cover import Cover
+from pbx_stir.cps.feeds import Feeds, sealed_to_us
 from pbx_stir.cps.guarded import GuardedPlacement
+from pbx_stir.cps.streams import EventStreams
 from pbx_stir.cps.subscribed import SubscribedPlacement
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
-from pbx_stir.directory.publisher import Publisher
+from pbx_stir.directory.publisher import Publication, Publisher
 from pbx_stir.directory.resolver import Resolver
 from pbx_stir.directory.routes import Routes
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
@@ -85,7 +88,12 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     spc = configured.spc_policy(loaded)
     keys = KeyFiles(state / "keys", lifetime_seconds=values.publish.key_days * 86_400)
     routes = configured.routes(loaded)
-    clients = clients_of(loaded, credentials, egress=configured.egress(routes))
+    clients = clients_of(
+        loaded,
+        credentials,
+        egress=configured.egress(routes),
+        holder=configured_retrieval.holder(loaded, credentials),
+    )
     daemon.tasks += clients.tasks
     # closed in reverse
     daemon.closes += reversed(clients.closes)
@@ -99,7 +107,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
-        placement=BothKinds(SubscribedPlacement(clients.retrievals), bare, routes.bare_cps),
+        placement=BothKinds(retrieval, bare, routes.bare_cps),
         opener=keyring,
         judge=judge,
         used=used,
@@ -128,15 +136,45 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         call_log=call_log,
         clocks=clocks,
     )
-    wanted = configured.published(loaded, credentials)
     if wanted:
         lifetime = values.publish.record_days * 86_400
         publisher = Publisher(
             publications=wanted, keys=keys, sink=clients.retrieving, lifetime_seconds=lifetime
         )
         daemon.tasks.append(publisher.run)
+    daemon.tasks.append(_cover(loaded, clients, resolver).run)
     daemon.pbxs += [AsteriskPbx(one, reception) for one in configured_pbxs.asterisks(loaded)]
     daemon.pbxs += [FreeSwitchPbx(one, reception) for one in configured_pbxs.freeswitches(loaded)]
+
+
+def _retrieval(
+    loaded: Loaded,
+    daemon: Daemon,
+    clients: Clients,
+    published: Sequence[Publication],
+    keyring: Keyring,
+) -> SubscribedPlacement:
+    """Who gets PASSporTs for calls: from subscriptions where there are some, else by asking."""
+    wanted = configured_retrieval.subscriptions(loaded, published)
+    if not wanted:
+        return SubscribedPlacement(clients.retrievals)
+    exchange = subscribing_exchange(loaded)
+    daemon.closes.append(exchange.close)
+    feeds = Feeds(wanted, EventStreams(exchange), keep=sealed_to_us(keyring))
+    daemon.tasks.append(feeds.run)
+    return SubscribedPlacement(clients.retrievals, feeds.by_cps)
+
+
+def _cover(loaded: Loaded, clients: Clients, resolver: Resolver) -> Cover:
+    """Who makes stores and retrievals that belong to no call, if any."""
+    return Cover(
+        configured_retrieval.cover(loaded),
+        directory=resolver,
+        stores=clients.stores,
+        retrievals=clients.retrievals,
+        own_cps=resolver,
+        has_spare=clients.has_spare,
+    )
 
 
 def _bare(
@@ -195,6 +233,8 @@ def _single_use(loaded: Loaded, daemon: Daemon) -> SingleUse:
     if section.single_use == "file":
         used = UsedDatabase(configured.state_dir(loaded) / "used.sqlite")
         daemon.closes.append(used.close)
+    wanted = configured.published(loaded, credentials)
+    retrieval = _retrieval(loaded, daemon, clients, wanted, keyring)
         return used
     key, redis = "verification.redis", section.redis
     if redis is None:

@@ -33,6 +33,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "record_database",
     ),
     ("configured",),
+    ("configured_retrieval",),
     ("clients",),
     ("configured_pbxs",),
     ("daemon",),

@@ -17,6 +17,7 @@ from pbx_stir.cps import wire
 from pbx_stir.cps.exchange import MAX_ANSWER_OCTETS, Exchange, expect
 from pbx_stir.cps.getting import Getting
 from pbx_stir.cps.holder import Holder
+from pbx_stir.cps.origin import CpsUrl
 from pbx_stir.cps.placing import Placing, TokenSource
 from pbx_stir.cps.proxy import Proxy
 from pbx_stir.errors import Malformed
@@ -62,6 +63,10 @@ class CpsClient:
         )
         self._placing = Placing(self._exchange, tokens)
         self._getting = Getting(self._exchange, holder, item_octets=sealing.MAX_WIRE_OCTETS)
+
+    def origin(self, cps: str) -> CpsUrl:
+        """Parse and judge a CPS's URL. Raises ``UrlRefused``."""
+        return self._exchange.origin(cps)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""

@@ -68,17 +68,22 @@ class Cover:
         plan: CoverPlan,
         *,
         directory: Directory,
-        placement: CallPlacement,
+        stores: CallPlacement,
+        retrievals: CallPlacement,
         own_cps: OwnCps,
         has_spare: Callable[[str], Awaitable[bool]] = always,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
     ) -> None:
-        """``has_spare`` tells of a CPS's URL whether there are more tokens than calls will need."""
+        """``stores`` and ``retrievals`` are what calls take for the one and the other.
+
+        ``has_spare`` tells of a CPS's URL whether there are more tokens than calls will need.
+        """
         self._plan = plan
         self._directory = directory
-        self._placement = placement
+        self._stores = stores
+        self._retrievals = retrievals
         self._own_cps = own_cps
         self._has_spare = has_spare
         self._clock = clock
@@ -108,7 +113,7 @@ class Cover:
             if not await self._has_spare(cps):
                 return frozenset()
         blobs = [sealing.dummy(secrets.token_bytes(32)) for _ in destination.keys]
-        results = await self._placement.store(destination.cps, number, blobs, give_up_at)
+        results = await self._stores.store(destination.cps, number, blobs, give_up_at)
         return frozenset(one.reason for one in results) - {Reason.STORED}
 
     async def retrieve(self) -> frozenset[Reason]:
@@ -117,7 +122,7 @@ class Cover:
         number = draw(self._chance.choice(sides), self._chance) if sides else ""
         wanted = [(cps, number) for cps in self._own_cps.own_cps(number)] if number else []
         reasons: set[Reason] = set()
-        answers = self._placement.retrieve(wanted, self._clock() + BUDGET_SECONDS)
+        answers = self._retrievals.retrieve(wanted, self._clock() + BUDGET_SECONDS)
         async with aclosing(answers):
             async for answer in answers:
                 if answer.reason is not None:

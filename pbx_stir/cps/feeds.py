@@ -11,11 +11,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from pbx_stir.cps.arrivals import Arrivals
 from pbx_stir.cps.subscription import TRUSTED_SECONDS, Streams, Subscription, Wanted, keep_all
+from pbx_stir.services.verification import SealedOpener
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number_set import NumberSet
+
+OPENING_SECONDS: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -62,6 +66,21 @@ class Feeds:
             for feed in self.by_cps.values():
                 for one in feed.subscriptions:
                     group.create_task(one.run())
+
+
+def sealed_to_us(
+    opener: SealedOpener, clock: Callable[[], float] = time.monotonic
+) -> Callable[[str, bytes], Awaitable[bool]]:
+    """Give a ``keep`` that leaves out what calls could not open: dummies, and what is others'.
+
+    What could not be tried is kept; ``clock`` is the opener's.
+    """
+
+    async def keep(number: str, blob: bytes) -> bool:
+        found = await opener.open_sealed(number, [blob], clock() + OPENING_SECONDS)
+        return bool(found.opened or found.unread)
+
+    return keep
 
 
 def wanted_of(

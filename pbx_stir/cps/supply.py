@@ -145,6 +145,20 @@ class Supply:
             if status == 401:
                 self._look_again(account)
 
+    async def has_spare(self, origin: CpsUrl) -> bool:
+        """Tell whether there are so many tokens that some may go elsewhere than to calls.
+
+        False where it is not known yet whether the CPS wants any. At half the low mark: what goes
+        elsewhere is replaced as what calls take is, or one call would bring it back.
+        """
+        account = self._accounts.get(origin.base)
+        if account is None or account.needs is None:
+            return False
+        if not account.needs:
+            return True
+        epoch = epoch_of(self._now())
+        return await asyncio.to_thread(self._wallet.count, account.cps, epoch) > self._low // 2
+
     async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Supply, for ever: the disk from the CPSs, and memory from the disk."""
         stocking = asyncio.create_task(self._keep_stocked())

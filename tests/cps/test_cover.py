@@ -49,7 +49,8 @@ class World:
         return Cover(
             self.plan,
             directory=self,
-            placement=self,
+            stores=self,
+            retrievals=self,
             own_cps=self,
             has_spare=self.has_spare,
             clock=lambda: self.time,

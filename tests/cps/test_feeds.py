@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir.cps.feeds import Feeds, names_of, wanted_of
+from pbx_stir.cps.feeds import Feeds, names_of, sealed_to_us, wanted_of
 from pbx_stir.cps.subscription import CAUGHT_UP_SECONDS, Wanted
 from pbx_stir.errors import CpsUnavailable
+from pbx_stir.services.verification import OpenedSet
+from pbx_stir.stir.sealing import Opened
 from tests.cps.conftest import Authority, Clock
 
 ONE, TWO = "https://one.example.net", "https://two.example.net"
@@ -87,3 +90,27 @@ async def test_a_call_may_rely_on_a_live_subscription_only(authority: Authority)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert not feeds.by_cps[ONE].is_live_for("12125551234")
+
+
+@dataclass
+class Opener:
+    """Opens what begins with "ours", and has no time for what begins with "late"."""
+
+    asked: list[tuple[str, float]] = field(default_factory=list)
+
+    async def open_sealed(
+        self, number: str, blobs: Sequence[bytes], give_up_at: float
+    ) -> OpenedSet:
+        self.asked.append((number, give_up_at))
+        [blob] = blobs
+        opened = (Opened("token", ()),) if blob.startswith(b"ours") else ()
+        return OpenedSet(opened, int(blob == b"malformed"), int(blob == b"late"))
+
+
+async def test_only_what_calls_could_open_is_kept() -> None:
+    """Dummies and what is sealed to others take no room; what could not be tried is kept."""
+    opener = Opener()
+    keep = sealed_to_us(opener, Clock(50.0))
+    kept = [await keep("12125551234", one) for one in (b"ours", b"dummy", b"malformed", b"late")]
+    assert kept == [True, False, False, True]
+    assert opener.asked[0] == ("12125551234", 51.0)

@@ -212,6 +212,28 @@ async def test_when_none_is_left_it_is_said(world: World) -> None:
     assert world.take() is NoToken.NONE_LEFT
 
 
+async def test_what_calls_do_not_need_may_go_elsewhere(world: World) -> None:
+    """Only where it is known, and while there is more than half of the low mark."""
+    assert not await world.supply.has_spare(ORIGIN)
+    assert not await world.supply.has_spare(STRANGER)
+    await world.pass_time(60)
+    assert await world.supply.has_spare(ORIGIN)
+    world.cps.refusal = CpsUnavailable("down")
+    while world.wallet.count(CPS, EPOCH) > 6:
+        world.take()
+        await world.pass_time(1)
+    assert await world.supply.has_spare(ORIGIN)
+    world.take()
+    assert not await world.supply.has_spare(ORIGIN)
+
+
+async def test_where_no_tokens_are_wanted_stores_are_free(world: World) -> None:
+    """A CPS without tokens has spare ones for everything."""
+    world.cps.listed = None
+    await world.pass_time(60)
+    assert await world.supply.has_spare(ORIGIN)
+
+
 @pytest.mark.parametrize(
     "failure", [CpsUnavailable("down"), CpsRefused("no", status=429), CpsRefused("no", status=500)]
 )
