@@ -104,6 +104,8 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     daemon.closes.append(keyring.close)
     daemon.reloads.append(keyring.reload)
     used = _single_use(loaded, daemon)
+    wanted = configured.published(loaded, credentials)
+    retrieval = _retrieval(loaded, daemon, clients, wanted, keyring)
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
@@ -136,6 +138,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         call_log=call_log,
         clocks=clocks,
     )
+    wanted = configured.published(loaded, credentials)
     if wanted:
         lifetime = values.publish.record_days * 86_400
         publisher = Publisher(
@@ -233,8 +236,6 @@ def _single_use(loaded: Loaded, daemon: Daemon) -> SingleUse:
     if section.single_use == "file":
         used = UsedDatabase(configured.state_dir(loaded) / "used.sqlite")
         daemon.closes.append(used.close)
-    wanted = configured.published(loaded, credentials)
-    retrieval = _retrieval(loaded, daemon, clients, wanted, keyring)
         return used
     key, redis = "verification.redis", section.redis
     if redis is None:
