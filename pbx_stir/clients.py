@@ -33,16 +33,23 @@ from pbx_stir.tokens.wallet import Wallet
 @dataclass(frozen=True, slots=True)
 class Clients:
     """``stores`` and ``retrievals`` are what the services await, one object where both go the same
-    way. ``has_spare`` tells of a CPS's URL whether there are more tokens than calls will need.
-    ``tasks`` run as long as the service does, ``closes`` end all, in this order."""
+    way. ``supply`` is None where nothing can be signed; ``has_spare`` tells of a CPS's URL whether
+    there are more tokens than calls will need. ``tasks`` run as long as the service does,
+    ``closes`` end all, in this order."""
 
     storing: CpsClient
     retrieving: CpsClient
     stores: GuardedPlacement
     retrievals: GuardedPlacement
+    supply: Supply | None
     has_spare: Callable[[str], Awaitable[bool]]
     tasks: tuple[Callable[[], Awaitable[None]], ...]
     closes: tuple[Callable[[], Awaitable[None]], ...]
+
+    async def close(self) -> None:
+        """End all. Raises ``ConfigurationError`` where unspent tokens cannot be put back."""
+        for close in self.closes:
+            await close()
 
 
 def clients_of(
@@ -79,26 +86,11 @@ def clients_of(
         retrieving,
         stores,
         retrievals,
+        supply,
         _spare(supply, storing),
         tuple(tasks),
         (*guards, storing.close, retrieving.close, *closes),
     )
-
-
-def storing_client(loaded: Loaded, wallet: Wallet | None = None) -> CpsClient:
-    """A client that stores by the configured way, with what the wallet has and no more.
-
-    For a command that ends soon: it obtains nothing. Raises ConfigurationError.
-    """
-    supply: Supply | None = None
-    if wallet is not None:
-        exchange = Exchange(**_common(loaded, None), keep=False)
-        supply = Supply(
-            wallet=wallet,
-            obtaining=Obtaining(unnamed=exchange, named=exchange),
-            credentials=lambda: (),
-        )
-    return CpsClient(**_common(loaded, None), proxy=proxy_of(loaded, "store_proxy"), tokens=supply)
 
 
 def subscribing_exchange(loaded: Loaded) -> Exchange:

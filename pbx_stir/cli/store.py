@@ -1,4 +1,8 @@
-"""``pbx-stir store``: one PASSporT to one call placement service (RFC 8816 section 9)."""
+"""``pbx-stir store``: one PASSporT to one call placement service (RFC 8816 section 9).
+
+With ``--config`` it stores as the service of that configuration would: with its wallet, by its
+proxy, and sealed to keys of records that its anchors stand behind.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,16 @@ import binascii
 import ssl
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli.files import octets_of
-from pbx_stir.errors import Malformed, PbxStirError, TooLarge, UsageError
+from pbx_stir.errors import Malformed, PbxStirError, TooLarge, UrlRefused, UsageError
 
 if TYPE_CHECKING:
+    from pbx_stir.clients import Clients
+    from pbx_stir.config import Loaded
     from pbx_stir.cps.client import CpsClient
 
 SECONDS = 5.0
@@ -24,10 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_cps_arguments(parser)
     parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="store with a storage token of this configuration's wallet, and trust only records "
+        "that its anchors stand behind; without it, no token",
+    )
+    parser.add_argument(
         "--public-key",
         metavar="FILE",
         help="seal to this X25519 key: PEM, or 32 octets in base64. Without it, to the keys in "
-        "the records that the CPS has for the number; those are not verified here",
+        "the records that the CPS has for the number; without --config those are not verified",
     )
     parser.add_argument(
         "--certificate", metavar="PEM", help="seal this certificate chain along with it"
@@ -82,28 +96,78 @@ async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[by
     from pbx_stir.services.call import Reason
     from pbx_stir.stir import sealing
 
-    client = client_of(args)
+    loaded = _loaded(args)
+    clients = None if loaded is None else _clients(loaded)
+    client = client_of(args) if clients is None else clients.storing
     try:
-        keys = (
-            [_public_key(args.public_key)] if args.public_key else await _keys(client, args, dest)
-        )
+        if args.public_key:
+            keys = [_public_key(args.public_key)]
+        else:
+            keys = await _keys(client, args, dest, loaded)
         try:
             blobs = [sealing.seal(token, chain, key, dest) for key in keys]
         except (Malformed, TooLarge) as error:
             raise UsageError(str(error)) from error
+        if clients is not None:
+            await _have_tokens(clients, args.cps)
         results = await client.store([args.cps], dest, blobs, time.monotonic() + SECONDS)
     finally:
-        await client.close()
+        await (client.close() if clients is None else clients.close())
     for result in results:
         said = f"{result.cps}: {result.reason.value}"
         print(f"{said}: {result.detail}" if result.detail else said)
     return 0 if all(result.reason is Reason.STORED for result in results) else 1
 
 
-async def _keys(client: CpsClient, args: argparse.Namespace, dest: str) -> list[bytes]:
+def _loaded(args: argparse.Namespace) -> Loaded | None:
+    """The configuration, with what the command line says about the way to the CPS."""
+    if not args.config:
+        return None
+    from msgspec.structs import replace
+
+    from pbx_stir import config
+
+    loaded = config.load(Path(args.config))
+    outgoing = replace(loaded.values.outgoing, plain_loopback=True)
+    if args.tls_ca:
+        outgoing = replace(outgoing, tls_ca=str(Path(args.tls_ca).absolute()))
+    return replace(loaded, values=replace(loaded.values, outgoing=outgoing))
+
+
+def _clients(loaded: Loaded) -> Clients:
+    from pbx_stir import configured
+    from pbx_stir.clients import clients_of
+
+    return clients_of(loaded, configured.credentials(loaded))
+
+
+async def _have_tokens(clients: Clients, cps: str) -> None:
+    """Have a token where one is needed; a URL that is none is for the store itself to say."""
+    from pbx_stir.cps.origin import parse_cps_url
+
+    if clients.supply is None:
+        return
+    try:
+        origin = parse_cps_url(cps, allow_plain=True)
+    except UrlRefused:
+        return
+    obtained = await clients.supply.ready(origin)
+    if obtained:
+        print(
+            f"note: {obtained} storage tokens obtained just now: by the time, the CPS can tell "
+            "whose store this is",
+            file=sys.stderr,
+        )
+
+
+async def _keys(
+    client: CpsClient, args: argparse.Namespace, dest: str, loaded: Loaded | None
+) -> list[bytes]:
+    tokens = await client.get_records(args.cps, dest, time.monotonic() + SECONDS)
+    if loaded is not None:
+        return _verified(loaded, tokens, args.cps, dest)
     from pbx_stir.stir import record
 
-    tokens = await client.get_records(args.cps, dest, time.monotonic() + SECONDS)
     now = time.time()
     found: dict[bytes, None] = {}
     for token in tokens:
@@ -117,6 +181,25 @@ async def _keys(client: CpsClient, args: argparse.Namespace, dest: str) -> list[
     if not found:
         raise PbxStirError(f"{args.cps} has no key for {dest}", hint="give one with --public-key")
     return list(found)[:8]
+
+
+def _verified(loaded: Loaded, tokens: Sequence[str], cps: str, dest: str) -> list[bytes]:
+    """The keys of records that the configuration's anchors stand behind."""
+    from pbx_stir import configured
+    from pbx_stir.directory.selection import select
+
+    trust = loaded.values.verification.trust
+    anchors = configured.anchors(loaded, "verification.trust", trust).current()
+    now = time.time()
+    policy = configured.spc_policy(loaded)
+    selection = select(tokens, dest, anchors, policy, now, {}, allow_plain=True)
+    keys = list(selection.keys(now))
+    if not keys:
+        why = f": {selection.detail}" if selection.detail else ""
+        raise PbxStirError(
+            f"{cps} has no key for {dest} that may be used{why}", hint="give one with --public-key"
+        )
+    return keys
 
 
 def _public_key(name: str) -> bytes:

@@ -170,6 +170,24 @@ class Supply:
             stocking.cancel()
             await asyncio.gather(stocking, return_exceptions=True)
 
+    async def ready(self, origin: CpsUrl) -> int:
+        """Have tokens of a CPS in memory, for a command; gives how many were obtained for it now.
+
+        Those that it obtains are spent at once, so that the CPS can tell by the time whose store it
+        is: not for calls. Raises a ``PbxStirError`` where it obtains none that it needs.
+        """
+        account = self._accounts.get(origin.base) or self._meet(origin.base)
+        await self._stock(account.cps)
+        epoch = epoch_of(self._now())
+        if self._wallet.in_memory(account.cps, epoch):
+            return 0
+        for _ in range(LOOKS):
+            await self._fetch_keys(account)
+        if account.needs:
+            await self._obtain(account)
+            await self._stock(account.cps)
+        return self._wallet.count(account.cps, epoch)
+
     async def visit_due(self) -> float:
         """Visit the CPSs that are due; gives in how many seconds the next one is."""
         due = [each for each in self._accounts.values() if self._clock() >= each.due]
