@@ -138,7 +138,6 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         call_log=call_log,
         clocks=clocks,
     )
-    wanted = configured.published(loaded, credentials)
     if wanted:
         lifetime = values.publish.record_days * 86_400
         publisher = Publisher(
