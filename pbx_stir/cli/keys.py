@@ -70,7 +70,8 @@ def _show(keys: KeyFiles) -> None:
         public = base64.urlsafe_b64encode(key.public).rstrip(b"=").decode("ascii")
         published = f"published until {_when(key.published_until)}, serial {key.serial}"
         said = published if key.published_until else "never published"
-        print(f"{public}  made {_when(key.created)}  {said}")
+        revoked = "  revoked" if keys.is_revoked(key) else ""
+        print(f"{public}  made {_when(key.created)}  {said}{revoked}")
 
 
 async def _put(loaded: Loaded, keys: KeyFiles, action: str) -> int:
@@ -89,7 +90,9 @@ async def _put(loaded: Loaded, keys: KeyFiles, action: str) -> int:
             results = await publisher.revoke()
         else:
             if action == "rotate":
-                keys.new(time.time())
+                # after a revocation publishing makes one, or takes that of an attempt that failed
+                if not keys.suspended():
+                    keys.new(time.time())
             elif keys.suspended():
                 raise ConfigurationError(
                     "our keys were revoked", hint="pbx-stir keys rotate publishes a new one"

@@ -39,7 +39,7 @@ _UNFINISHED = ".new-"
 _ERASED = ".erased-"
 _LOCK = "lock"
 _SERIAL = "serial"
-_SUSPENDED = "revoked"
+_REVOKED = "revoked"
 _MOST_OCTETS = 4096
 _KEY_OCTETS = 32
 
@@ -50,6 +50,7 @@ class OwnKey:
 
     ``name`` is its file's, without the suffix; ``serial`` that of the last record that named it,
     ``published_until`` when the last such record expires; both 0 where it was never published.
+    ``order`` grows from key to key, whatever the clock says.
     """
 
     name: str
@@ -58,6 +59,7 @@ class OwnKey:
     created: float
     serial: int = 0
     published_until: float = 0.0
+    order: int = 0
 
     def __repr__(self) -> str:
         return f"OwnKey({self.name})"
@@ -71,6 +73,14 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: float
     serial: int = 0
     published_until: float = 0.0
+    order: int = 0
+
+
+class _Revoked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the note of a revocation holds, as JSON: up to which key, and whether it is in force."""
+
+    order: int
+    suspended: bool
 
 
 class KeyFiles:
@@ -105,7 +115,8 @@ class KeyFiles:
         ours, or is broken: a key that cannot be read means calls that nobody can open.
         """
         try:
-            paths = sorted(self.directory.glob("*" + _SUFFIX))
+            # a star of pathlib's finds hidden files too, such as one that is half erased
+            paths = sorted(self.directory.glob("[!.]*" + _SUFFIX))
         except OSError as error:
             raise ConfigurationError(f"cannot list {self.directory}: {error.strerror}") from error
         if len(paths) > MOST_KEYS:
@@ -114,15 +125,18 @@ class KeyFiles:
                 hint="remove those that no published record names any more",
             )
         keys = [key for path in paths if (key := self._read(path)) is not None]
-        return tuple(sorted(keys, key=lambda key: (key.created, key.name), reverse=True))
+        return tuple(sorted(keys, key=lambda key: (key.order, key.created, key.name), reverse=True))
 
     def new(self, now: float) -> OwnKey:
         """Draw a key and write it. Raises ``ConfigurationError``."""
         private = sealing.new_private_key()
         public = sealing.public_octets(private)
-        key = OwnKey(f"{int(now)}-{public.hex()[:16]}", private, public, now)
         with self._locked():
-            if len(list(self.directory.glob("*" + _SUFFIX))) >= MOST_KEYS:
+            keys = self.load()
+            # not by the time: of two keys the later one is the newer, also when the clock was set
+            order = 1 + max((key.order for key in keys), default=0)
+            key = OwnKey(f"{int(now)}-{public.hex()[:16]}", private, public, now, order=order)
+            if len(keys) >= MOST_KEYS:
                 raise ConfigurationError(
                     f"{self.directory} holds {MOST_KEYS} keys already",
                     hint="older ones go one by one as the records that name them expire",
@@ -131,11 +145,28 @@ class KeyFiles:
         return key
 
     def current(self, now: float) -> OwnKey:
-        """The key to publish: the newest, or a new one when that has lived its lifetime."""
+        """The key to publish: the newest, or a new one when that has lived its lifetime.
+
+        One that was made in the future, because the clock was set back since, lives at most as long
+        again; one that was revoked is never the current one.
+        """
         keys = self.load()
-        if keys and now < keys[0].created + self.lifetime_seconds:
-            return keys[0]
-        return self.new(now)
+        if not keys or keys[0].order <= self._revoked().order:
+            return self.new(now)
+        return keys[0] if abs(now - keys[0].created) < self.lifetime_seconds else self.new(now)
+
+    def to_publish(self, now: float, overlap_seconds: float) -> tuple[OwnKey, ...]:
+        """The keys that a record is to name: the current one first, and the one before it.
+
+        That one for ``overlap_seconds``, the life of a record, as long as others may seal to it by
+        a record that they have; never where it was revoked.
+        """
+        current = self.current(now)
+        if abs(now - current.created) >= overlap_seconds:
+            return (current,)
+        revoked = self._revoked().order
+        older = [key for key in self.load() if revoked < key.order < current.order]
+        return (current, *[key for key in older[:1] if now < key.published_until])
 
     def published(self, name: str, serial: int, until: float) -> None:
         """Note that a record with ``serial`` names the key until ``until``; call it before it does.
@@ -167,23 +198,25 @@ class KeyFiles:
         return serial
 
     def suspend(self) -> None:
-        """Note that our keys were revoked: a service that runs must not publish them again."""
+        """Note that our keys are revoked: a service that runs must not publish them again."""
         with self._locked():
-            self._write_octets(self.directory / _SUSPENDED, b"")
+            newest = max((key.order for key in self.load()), default=0)
+            # a second time, after a new key was made: that one is not meant
+            order = self._revoked().order if self.suspended() else newest
+            self._write_revoked(_Revoked(order, suspended=True))
 
     def resume(self) -> None:
-        """Take the note away again. Raises ``ConfigurationError``."""
+        """Publish again, newer keys alone. Raises ``ConfigurationError``."""
         with self._locked():
-            try:
-                (self.directory / _SUSPENDED).unlink(missing_ok=True)
-            except OSError as error:
-                raise ConfigurationError(
-                    f"cannot write to {self.directory}: {error.strerror}"
-                ) from error
+            self._write_revoked(_Revoked(self._revoked().order, suspended=False))
 
     def suspended(self) -> bool:
         """Whether our keys were revoked and not published anew since."""
-        return (self.directory / _SUSPENDED).exists()
+        return self._revoked().suspended
+
+    def is_revoked(self, key: OwnKey) -> bool:
+        """Whether a tombstone revoked it: it opens what it may, and is never published again."""
+        return key.order <= self._revoked().order
 
     def erase_expired(self, now: float) -> tuple[str, ...]:
         """Erase what nothing can be sealed to any more, and give the names.
@@ -203,6 +236,22 @@ class KeyFiles:
                     self._erase(self._path(key.name))
                     erased.append(key.name)
         return tuple(erased)
+
+    def _revoked(self) -> _Revoked:
+        path = self.directory / _REVOKED
+        octets = self._read_octets(path)
+        if octets is None:
+            return _Revoked(-1, suspended=False)
+        try:
+            return msgspec.json.decode(octets, type=_Revoked)
+        except msgspec.DecodeError as error:
+            raise ConfigurationError(
+                f"{path} does not say which keys were revoked",
+                hint="pbx-stir keys revoke writes it again, once it is removed",
+            ) from error
+
+    def _write_revoked(self, note: _Revoked) -> None:
+        self._write_octets(self.directory / _REVOKED, msgspec.json.encode(note))
 
     def _path(self, name: str) -> Path:
         return self.directory / (name + _SUFFIX)
@@ -230,11 +279,12 @@ class KeyFiles:
             stored.created,
             stored.serial,
             stored.published_until,
+            stored.order,
         )
 
     def _write(self, key: OwnKey) -> None:
         private = base64.b64encode(key.private.private_bytes_raw()).decode("ascii")
-        stored = _Stored(1, private, key.created, key.serial, key.published_until)
+        stored = _Stored(1, private, key.created, key.serial, key.published_until, key.order)
         self._write_octets(self._path(key.name), msgspec.json.encode(stored))
 
     def _read_octets(self, path: Path) -> bytes | None:

@@ -1,8 +1,9 @@
 """Publishes our encryption keys at our CPSs, in records signed with our STIR credentials.
 
 Takes what to publish (``Publication``), gives one ``Published`` a record and CPS. A record names a
-credential's numbers, the CPSs and the current key; it is put under the first of its numbers, and
-the CPS returns it for every number that it names. It never sees a call.
+credential's numbers, the CPSs, the current key and, while others may still seal to it, the one
+before; it is put under the first of its numbers, and the CPS returns it for every number that it
+names. It never sees a call.
 
 What must survive a crash is on disk before the record leaves: the key, its record's expiry (or the
 private half could be erased while somebody still seals to it), and the serial, which only grows. A
@@ -24,9 +25,9 @@ from typing import Final, Protocol
 from cryptography import x509
 
 from pbx_stir.directory.holdings import first_number, nameable
-from pbx_stir.directory.key_files import KeyFiles
+from pbx_stir.directory.key_files import KeyFiles, OwnKey
 from pbx_stir.directory.routes import check_cps
-from pbx_stir.errors import ConfigurationError, Malformed, PbxStirError
+from pbx_stir.errors import ConfigurationError, CpsRefused, Malformed, PbxStirError
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number_set import NumberSet
 from pbx_stir.stir.record import EncryptionKey, Record, parse_record, sign_record
@@ -40,6 +41,8 @@ FIRST_RETRY_SECONDS: Final = 5.0
 LONGEST_RETRY_SECONDS: Final = 900.0
 CHECK_SECONDS: Final = 60.0
 MOST_LOOKED_AT: Final = 32
+
+_CONFLICT: Final = 409
 
 # where a record is: the CPS, and the number under which it was put
 Spot = tuple[str, str]
@@ -73,12 +76,16 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What came of one record at one CPS; ``error`` is empty where the CPS took it."""
+    """What came of one record at one CPS; ``error`` is empty where the CPS took it.
+
+    ``conflict`` is where it answered that it has a newer one, or as many keys as it takes.
+    """
 
     cps: str
     named: tuple[str, ...]
     serial: int
     error: str = ""
+    conflict: bool = False
 
 
 def publications(
@@ -140,21 +147,34 @@ class Publisher:
         disk cannot be used; a CPS that does not take a record is a result.
         """
         now = self._epoch()
-        key = await asyncio.to_thread(self._keys.current, now)
-        public = (EncryptionKey(public=key.public, suite=SUITE),)
+        keys = await asyncio.to_thread(self._keys.to_publish, now, self._lifetime_seconds)
         results = []
         for publication in self._publications:
             cps = self._wanted(publication, only)
             if not cps:
                 continue
-            serial = await asyncio.to_thread(self._keys.next_serial, now)
-            record = self._record(publication, serial, now, public)
-            until = float(record.exp)
-            await asyncio.to_thread(self._keys.published, key.name, serial, until)
-            results += await self._put(record, publication.credential, cps)
+            taken = await self._publish_at(publication, cps, keys, now)
+            full = tuple(each.cps for each in taken if each.conflict)
+            if full and len(keys) > 1:
+                # where other holders have the places, one key is better than none
+                taken = [each for each in taken if not each.conflict]
+                taken += await self._publish_at(publication, full, keys[:1], now)
+            results += taken
         return results
 
-    async def revoke(self) -> list[Published]:
+    async def _publish_at(
+        self, publication: Publication, cps: Sequence[str], keys: Sequence[OwnKey], now: float
+    ) -> list[Published]:
+        """Note what a record says, then put it."""
+        serial = await asyncio.to_thread(self._keys.next_serial, now)
+        public = tuple(EncryptionKey(public=key.public, suite=SUITE) for key in keys)
+        record = self._record(publication, serial, now, public)
+        for key in keys:
+            until = float(record.exp)
+            await asyncio.to_thread(self._keys.published, key.name, serial, until)
+        return await self._put(record, publication.credential, cps)
+
+    async def revoke(self, only: frozenset[Spot] | None = None) -> list[Published]:
         """Put tombstones in the place of our records: nobody is to seal to our keys any more.
 
         They last as long as any record of ours, so that none comes back when they expire, and
@@ -163,14 +183,21 @@ class Publisher:
         now = self._epoch()
         await asyncio.to_thread(self._keys.suspend)
         results = []
-        last = max((key.published_until for key in self._keys.load()), default=0.0)
+        last = self._last_record()
         for publication in self._publications:
+            cps = self._wanted(publication, only)
+            if not cps:
+                continue
             serial = await asyncio.to_thread(self._keys.next_serial, now)
             record = self._record(publication, serial, now, ())
             latest = min(max(record.exp, int(last)), int(now) + int(LONGEST_RECORD_SECONDS))
             tombstone = replace(record, exp=latest)
-            results += await self._put(tombstone, publication.credential, publication.cps)
+            results += await self._put(tombstone, publication.credential, cps)
         return results
+
+    def _last_record(self) -> float:
+        """When the last record ends that names a key of ours."""
+        return max((key.published_until for key in self._keys.load()), default=0.0)
 
     async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Publish now and ahead of every expiry, for ever; what failed is tried again sooner."""
@@ -227,10 +254,15 @@ class Publisher:
         try:
             if self._keys.suspended():
                 _log.warning("our keys were revoked: none is published before keys rotate")
-                return [], False
-            results = await self.publish(only)
-            for name in await asyncio.to_thread(self._keys.erase_expired, self._epoch()):
-                _log.info("encryption key %s erased: no record names it any more", name)
+                # a CPS that was down then must learn of it while it has a record of ours
+                wanted = self._last_record() > self._epoch()
+                results = await self.revoke(only) if wanted else []
+            else:
+                results = await self.publish(only)
+            # a clock that is ahead must not erase what is in use: no CPS takes its records
+            if any(not result.error for result in results):
+                for name in await asyncio.to_thread(self._keys.erase_expired, self._epoch()):
+                    _log.info("encryption key %s erased: no record names it any more", name)
         except PbxStirError as error:
             _log.error("our keys cannot be published: %s", error)
             return [], True
@@ -271,13 +303,13 @@ class Publisher:
         give_up_at = self._monotonic() + PUT_SECONDS
 
         async def put(one: str) -> Published:
-            error = ""
             try:
                 await self._sink.put_record(one, number, token, give_up_at)
-                self._serials[one, number] = record.serial, credential.certificate
             except PbxStirError as refusal:
-                error = str(refusal)
-            return Published(one, record.numbers, record.serial, error)
+                conflict = isinstance(refusal, CpsRefused) and refusal.status == _CONFLICT
+                return Published(one, record.numbers, record.serial, str(refusal), conflict)
+            self._serials[one, number] = record.serial, credential.certificate
+            return Published(one, record.numbers, record.serial)
 
         return list(await asyncio.gather(*(put(one) for one in cps)))
 

@@ -104,11 +104,11 @@ def test_publish_puts_a_record(config: str, cps: Cps, capsys: pytest.CaptureFixt
 
 
 def test_rotate_publishes_a_new_key_and_keeps_the_old(config: str, cps: Cps) -> None:
-    """What was sealed to the old key still opens."""
+    """What is sealed to the old key by an older record still opens; both are published."""
     main(["keys", "publish", "--config", config])
     assert main(["keys", "rotate", "--config", config]) == 0
     new, old = files(config).load()
-    assert [key.public for key in cps.put[-1][1].keys] == [new.public]
+    assert [key.public for key in cps.put[-1][1].keys] == [new.public, old.public]
     assert [key.public for key in cps.put[0][1].keys] == [old.public]
 
 
@@ -126,6 +126,14 @@ def test_revoke_holds_until_rotate(
     assert main(["keys", "rotate", "--config", config]) == 0
     assert not cps.put[-1][1].revoked
     assert not files(config).suspended()
+    # what was revoked is not named again
+    new, old = files(config).load()
+    assert [key.public for key in cps.put[-1][1].keys] == [new.public]
+    capsys.readouterr()
+    main(["keys", "list", "--config", config])
+    first, second = capsys.readouterr().out.splitlines()
+    assert not first.endswith("revoked")
+    assert second.endswith("revoked")
 
 
 def test_a_cps_that_refuses_is_exit_status_1(
@@ -136,8 +144,11 @@ def test_a_cps_that_refuses_is_exit_status_1(
     assert main(["keys", "publish", "--config", config]) == 1
     assert "not taken" in capsys.readouterr().out
     main(["keys", "revoke", "--config", config])
-    assert main(["keys", "rotate", "--config", config]) == 1
-    assert files(config).suspended()
+    for _ in range(3):
+        assert main(["keys", "rotate", "--config", config]) == 1
+        assert files(config).suspended()
+        # trying again makes no further keys
+        assert len(files(config).load()) == 2
 
 
 def test_nothing_to_publish_is_said(config: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,9 +93,9 @@ def test_a_broken_file_is_named(files: KeyFiles, octets: bytes | str) -> None:
 
 
 def test_the_newest_comes_first(files: KeyFiles) -> None:
-    """Keys are in the order in which they are to be tried."""
+    """Keys are in the order in which they were made, whatever the clock said."""
     names = [files.new(NOW + second).name for second in (5, 0, 9)]
-    assert [key.name for key in files.load()] == [names[2], names[0], names[1]]
+    assert [key.name for key in files.load()] == names[::-1]
 
 
 def test_a_key_is_replaced_after_its_lifetime(files: KeyFiles) -> None:
@@ -143,6 +143,13 @@ def test_what_a_crash_left_is_erased(files: KeyFiles) -> None:
         (files.directory / name).write_bytes(b"private")
     files.erase_expired(NOW)
     assert {path.name for path in files.directory.iterdir()} == {"lock"}
+
+
+def test_a_key_that_is_being_erased_is_none(files: KeyFiles) -> None:
+    """Who reads the keys at that moment, or after a crash in it, gets the others."""
+    key = files.new(NOW)
+    (files.directory / ".erased-1-ff.key").write_bytes(bytes(100))
+    assert [each.name for each in files.load()] == [key.name]
 
 
 def test_a_serial_only_grows(files: KeyFiles) -> None:
