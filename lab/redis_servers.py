@@ -21,8 +21,13 @@ SLOTS = 16_384
 
 
 def redis_server() -> str | None:
-    """Where redis-server (or valkey-server) is; None where it is not installed."""
-    return shutil.which("redis-server") or shutil.which("valkey-server")
+    """Where redis-server (or valkey-server) is; None where it is not installed.
+
+    Debian's redis-tools has the same program under the name of what checks its files: called
+    redis-server it is one.
+    """
+    names = ("redis-server", "valkey-server", "redis-check-rdb")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 class RedisServer:
@@ -77,7 +82,8 @@ class RedisServer:
         if program is None:
             raise LabError("redis-server is not installed")
         self._process = subprocess.Popen(
-            [program, str(self._configuration)],
+            ["redis-server", str(self._configuration)],
+            executable=program,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
