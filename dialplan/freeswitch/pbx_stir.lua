@@ -153,7 +153,7 @@ local function announce(call)
   local function add(name, value) event:addHeader("Stir-" .. name, value) end
   add("Ver", VERSION)
   add("Listener", call.listener)
-  add("Dir", call.direction)
+  add("Dir", call.direction == "inbound" and "in" or "out")
   add("Mode", call.mode)
   add("Trunk", call.trunk)
   add("From", cut(call.orig, LONGEST_TEXT))
@@ -241,10 +241,11 @@ local function hold(call, heartbeat)
   local began = api:getTime()
   announce(call)
   local packed = nil
+  -- session:ready() is false on a leg that has not been dialled yet; a cause means that it has ended.
   repeat
     freeswitch.msleep(POLL_MS)
     packed = answered(call.nonce)
-  until packed or api:getTime() - began >= call.budget or not session:ready()
+  until packed or api:getTime() - began >= call.budget or get("hangup_cause") ~= ""
   local ms = math.floor(api:getTime() - began)
   packed = packed or answered(call.nonce)
   local said
@@ -255,7 +256,7 @@ local function hold(call, heartbeat)
     if said.verstat == "TN-Validation-Passed" then watch_end(call) end
   else
     said = own(call, "timeout", ms)
-    if session:ready() then freeswitch.setGlobalVariable("stir_timed_out_heartbeat", heartbeat) end
+    if get("hangup_cause") == "" then freeswitch.setGlobalVariable("stir_timed_out_heartbeat", heartbeat) end
   end
   session:setVariable("stir_answer", nil)
   return said, ms
