@@ -204,6 +204,7 @@ class BareSection(_Strict, frozen=True):
     names: tuple[Host, ...] = ()
     submitters: Literal["signed", "any"] = "signed"
     retrieval: Literal["signed", "any"] = "signed"
+    client_certificates: bool = True
     submissions_per_second: Annotated[int, Meta(ge=1)] = 1_000
     submissions_per_second_of_a_signer: Annotated[int, Meta(ge=1)] = 100
 

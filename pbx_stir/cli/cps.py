@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pbx_stir.cli.bare import bare_settings
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pbx_stir.cli.workers import Desk
     from pbx_stir.config import Loaded
+    from pbx_stir.cps.bare import BareSettings
     from pbx_stir.cps.settings import CpsSettings
     from pbx_stir.cps.store import EntryStore
     from pbx_stir.redis_backend.settings import RedisSettings
@@ -132,7 +134,9 @@ def run(args: argparse.Namespace) -> int:
     """Run until a signal; one line on standard error says when it listens, and where."""
     shared = sharing_from(args)
     if shared.workers == 1:
-        return serve(settings_from(args), shared.redis)
+        settings = settings_from(args)
+        bare = bare_settings(args.config, settings, parse_listen)
+        return serve(settings, shared.redis, bare=bare)
     return _run_workers(args, shared)
 
 
@@ -183,10 +187,14 @@ def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
         def work(desk: Desk) -> int:
             try:
                 settings = replace(settings_from(args), port=port, shared_port=True)
+                # its store is in memory: one of the workers has it all
+                bare = None
+                if desk.index == 0:
+                    bare = bare_settings(args.config, settings, parse_listen)
                 if settings.metrics:
                     host, first = parse_listen(settings.metrics)
                     settings = replace(settings, metrics=f"{_bracketed(host)}:{first + desk.index}")
-                return serve(settings, shared.redis, desk)
+                return serve(settings, shared.redis, desk, bare)
             except PbxStirError as error:
                 print(f"pbx-stir cps: {error}", file=sys.stderr)
                 return 2 if isinstance(error, UsageError) else 1
@@ -199,14 +207,18 @@ def _bracketed(host: str) -> str:
 
 
 def serve(
-    settings: CpsSettings, redis: RedisSettings | None = None, desk: Desk | None = None
+    settings: CpsSettings,
+    redis: RedisSettings | None = None,
+    desk: Desk | None = None,
+    bare: BareSettings | None = None,
 ) -> int:
     """Run a CPS with these settings until SIGTERM or SIGINT, on uvloop where that is installed.
 
-    ``desk`` is for one of several workers. Raises ``ConfigurationError``.
+    ``desk`` is for one of several workers, ``bare`` the listener for unsealed PASSporTs. Raises
+    ``ConfigurationError``.
     """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, redis, desk))
+        runner.run(_serve(settings, redis, desk, bare))
     return 0
 
 
@@ -230,10 +242,15 @@ async def _shared(
     return replace(settings, ledger=shared.ledger, secrets=shared.secrets), shared.store
 
 
-async def _serve(settings: CpsSettings, redis: RedisSettings | None, desk: Desk | None) -> None:
+async def _serve(
+    settings: CpsSettings,
+    redis: RedisSettings | None,
+    desk: Desk | None,
+    bare: BareSettings | None,
+) -> None:
     """Listen, say so, wait for a signal, end gracefully."""
     from pbx_stir import metrics
-    from pbx_stir.cps.listening import listening
+    from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.tally import Tally
 
     stop = asyncio.Event()
@@ -259,6 +276,11 @@ async def _serve(settings: CpsSettings, redis: RedisSettings | None, desk: Desk 
         url = await running.enter_async_context(listening(settings, store, tally=tally))
         if not settings.tokens and (desk is None or desk.index == 0):
             _log.warning("storing needs no token: anybody who can connect may store")
+        if bare is not None:
+            ledger = bare.common.ledger or settings.ledger
+            bare = replace(bare, common=replace(bare.common, ledger=ledger))
+            second = await running.enter_async_context(listening_bare(bare))
+            print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
         if desk is None:
             print(f"listening on {url}", file=sys.stderr, flush=True)
         else:
