@@ -20,9 +20,10 @@ from typing import Final
 from aiohttp import web
 
 from pbx_stir.cps import events, wire
-from pbx_stir.cps.answers import SERVER_NAME, WRITE_SECONDS, Failure
+from pbx_stir.cps.answers import SERVER_NAME, WRITE_SECONDS, Failure, admit
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.holders import Holder
+from pbx_stir.cps.limits import PeerBuckets
 from pbx_stir.cps.store import EntryStore, Placed
 from pbx_stir.cps.subscriber import Subscriber, Told
 from pbx_stir.errors import StoreUnavailable
@@ -32,6 +33,9 @@ END_SECONDS: Final = 1.0
 MAX_DUE: Final = 16_384
 MAX_REPLAYED: Final = 4_096
 REPLAYED_AT_A_TIME: Final = 1_024
+# streams that one certificate opens a second, and at once: each looks at all that is alive
+OPENED_RATE: Final = 20.0
+OPENED_AT_ONCE: Final = 100.0
 # Several processes do not see arrivals in the same order.
 OVERLAP_SECONDS: Final = 1.0
 # A TLS record each: some milliseconds until others have their turn.
@@ -76,6 +80,8 @@ class Push:
         self._subscribers: dict[Subscriber, None] = {}
         self._by_key: dict[str, dict[Subscriber, None]] = {}
         self._by_leaf: dict[bytes, int] = {}
+        at_once = max(OPENED_AT_ONCE, 2.0 * limits.subscribers_of_a_leaf)
+        self._openings = PeerBuckets(OPENED_RATE, at_once)
         self._due: deque[tuple[Told, Iterator[Subscriber]]] = deque()
         self._stop: Callable[[], None] | None = None
         self._ticking: asyncio.Task[None] | None = None
@@ -114,6 +120,7 @@ class Push:
         if request.method == "HEAD":
             return response
         narrowed = holder.narrowed(digits) if bulk else None
+        admit(self._openings.take(holder.leaf.hex(), asyncio.get_running_loop().time()))
         # A holder of nothing there waits for a number that nobody can have.
         key = f"{'-' if narrowed is None else narrowed}*" if bulk else digits
         with self._subscribed(request, holder, key) as subscriber:
@@ -155,7 +162,7 @@ class Push:
             if not self._by_leaf[holder.leaf]:
                 del self._by_leaf[holder.leaf]
 
-    async def _alive(self, holder: Holder, key: str, number: str, now: float) -> list[Told]:
+    async def _alive(self, holder: Holder, key: str, number: str, now: float) -> list[Placed]:
         """Give what is alive for a subscriber, dummies among it, oldest first."""
         real: list[Placed] = []
         if key == number:
@@ -165,24 +172,23 @@ class Push:
                 if holder.may(placed.number):
                     real.append(placed)
         made_up = [Placed(number, each) for each in self._dummies.entries(number, now)]
-        both = sorted([*real, *made_up], key=lambda each: (each.entry.arrival, each.entry.id))
-        return [Told(*each) for each in both]
+        return sorted([*real, *made_up], key=lambda each: (each.entry.arrival, each.entry.id))
 
     async def _write(
         self,
         response: web.StreamResponse,
         request: web.Request,
         subscriber: Subscriber,
-        replayed: Sequence[Told],
+        replayed: Sequence[Placed],
     ) -> None:
         """Begin the stream, with what was there before; what has arrived since comes behind it."""
         await response.prepare(request)
         await _write_in_time(response, events.OPENING)
-        for told in replayed:
+        for number, entry in replayed:
             if subscriber.ended.is_set():
                 return
-            await _write_in_time(response, told.text)
-        known = {told.entry.id for told in replayed}
+            await _write_in_time(response, events.format_event(number, entry.id, entry.wire))
+        known = {entry.id for _, entry in replayed}
         now = asyncio.get_running_loop().time()
         waiting, subscriber.waiting = subscriber.waiting or [], None
         subscriber.heard_at = now
@@ -238,11 +244,13 @@ class Push:
 
         subscriber.timer = loop.call_later(max(0.0, entry.arrival - self._clock()), arrive)
 
-    def _end_all(self) -> None:
-        """End all streams that there are."""
-        self._due.clear()
+    def _end_all(self, holder: Holder | None = None) -> None:
+        """End all streams, or those of one holder."""
+        if holder is None:
+            self._due.clear()
         for subscriber in self._subscribers:
-            subscriber.ended.set()
+            if holder is None or subscriber.holder is holder:
+                subscriber.ended.set()
 
     async def _tick_for_ever(self) -> None:
         """Keep streams alive, and end those whose reader or holder is gone."""
@@ -251,12 +259,15 @@ class Push:
         while True:
             await asyncio.sleep(min(TICK_SECONDS, heartbeat / 2))
             now = loop.time()
+            self._openings.sweep(now)
             for subscriber in self._subscribers:
                 subscriber.watch(now)
                 if now - subscriber.heard_at >= heartbeat:
                     subscriber.beat(now)
-                if not self._is_still(subscriber.holder):
-                    subscriber.ended.set()
+            # Many streams of one holder are one question.
+            for holder in {subscriber.holder for subscriber in self._subscribers}:
+                if not self._is_still(holder):
+                    self._end_all(holder)
 
 
 async def everything_under(store: EntryStore, prefix: str, now: float) -> list[Placed]:
@@ -272,7 +283,7 @@ async def everything_under(store: EntryStore, prefix: str, now: float) -> list[P
     return found
 
 
-def _after(alive: Sequence[Told], last_id: str) -> Sequence[Told]:
+def _after(alive: Sequence[Placed], last_id: str) -> Sequence[Placed]:
     """Leave out what a subscriber has got; all is left where its last entry is not there."""
     last = next((each.entry for each in alive if each.entry.id == last_id), None)
     if last is None:

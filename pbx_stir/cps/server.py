@@ -67,6 +67,8 @@ def build_application(
     ``tally`` counts what is answered.
     """
     service = _Service(settings, store, now, clock)
+    if tally is not None:
+        tally.gauges["streams"] = service.streams
     counted = _counting(tally) if tally is not None else []
     application = web.Application(middlewares=[*counted, failures_as_problems])
     # One route: paths are told apart before they are decoded, see wire.parse_target.
@@ -146,6 +148,10 @@ class _Service:
         await asyncio.gather(task, return_exceptions=True)
         if self._issuing is not None:
             self._issuing.end()
+
+    def streams(self) -> int:
+        """Count the streams of events."""
+        return self._retrieving.subscribers
 
     async def drained(self) -> bool:
         """End the streams, and wait until no request is under way."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -317,6 +318,27 @@ async def test_holders_and_strangers_get_the_same_heads(
                 ]
                 seen.add((status, *headers, *itertools.chain(*kept)))
     assert len(seen) == 1
+
+
+async def test_for_strangers_the_store_is_not_asked(
+    run: Run, authority: Authority, company: Credential
+) -> None:
+    """Nothing that a stranger gets can depend on what is stored, not even its latency."""
+
+    class Asked(Exception):
+        pass
+
+    async def entries(number: str, now: float) -> NoReturn:
+        raise Asked
+
+    settings = {"anchors": lambda: authority.anchors, "retrieval": HOLDERS}
+    async with run(**settings) as cps:
+        cps.store.entries = entries  # type: ignore[method-assign]
+        async with Asker(cps.url) as nobody, Asker(cps.url, company) as holder:
+            assert (await nobody.ask(PATH))[0] == 200
+            assert (await nobody.ask(PATH + "?expand=1"))[0] == 200
+            assert (await nobody.ask(f"{PATH}/{'A' * 22}"))[0] == 404
+            assert (await holder.ask(PATH))[0] == 503
 
 
 @pytest.mark.parametrize("retrieval", ["open", HOLDERS])

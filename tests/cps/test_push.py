@@ -238,6 +238,29 @@ async def test_there_is_room_for_so_many(
         await gone(cps.url, asker, 2)
 
 
+async def test_one_certificate_opens_so_many(
+    run: Run, authority: Authority, company: Credential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever opens and closes streams without end is told to wait; others are not."""
+    monkeypatch.setattr(push_module, "OPENED_AT_ONCE", 2.0)
+    monkeypatch.setattr(push_module, "OPENED_RATE", 0.001)
+    async with running(run, authority, push_subscribers_of_a_leaf=1) as cps:
+        async with Asker(cps.url, company) as asker:
+            statuses = [
+                (await asker.ask(PATH, "HEAD", Accept="text/event-stream"))[0],
+                (await asker.ask(f"/cps/{OTHER}/ppts", Accept="text/event-stream"))[0],
+            ]
+            for _ in range(2):
+                with contextlib.suppress(AssertionError):
+                    async with asker.stream(PATH):
+                        pass
+            status, headers, _ = await asker.ask(PATH, Accept="text/event-stream")
+            assert (statuses, status) == ([200, 401], 429)
+            assert int(headers["Retry-After"]) > 0
+        async with Asker(cps.url, authority.credential(NUMBER)) as other, other.stream(PATH):
+            pass
+
+
 async def test_a_reader_that_takes_nothing_is_cut_off(
     run: Run, authority: Authority, company: Credential
 ) -> None:
