@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import logging
 import secrets
 import signal
@@ -36,9 +35,10 @@ from pbx_stir.directory.keyring import Keyring
 from pbx_stir.directory.publisher import Publication, Publisher
 from pbx_stir.directory.resolver import Resolver
 from pbx_stir.directory.routes import Routes
-from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
+from pbx_stir.errors import ConfigurationError, UsageError
 from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.pbx.freeswitch import FreeSwitchPbx
+from pbx_stir.reloading import reloading
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
@@ -285,7 +285,8 @@ async def serve(loaded: Loaded) -> None:
     reload = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, reload.set)
     tasks = [asyncio.ensure_future(_kept_up(work)) for work in daemon.tasks]
-    tasks.append(asyncio.ensure_future(_reloading(daemon, reload)))
+    what = "anchors, keys and revocation lists"
+    tasks.append(asyncio.ensure_future(reloading(daemon.reloads, reload, what)))
     serving = [asyncio.ensure_future(_kept_up(pbx.run)) for pbx in daemon.pbxs]
     log.info("serving %d PBXs", len(daemon.pbxs))
     await stop.wait()
@@ -301,21 +302,6 @@ async def serve(loaded: Loaded) -> None:
             if waiting is not None:
                 await waiting
     log.info("stopped")
-
-
-async def _reloading(daemon: Daemon, asked: asyncio.Event) -> None:
-    """Read files again on SIGHUP; a mistake in one leaves what it held before in force."""
-    while True:
-        await asked.wait()
-        asked.clear()
-        for again in daemon.reloads:
-            try:
-                waiting = again()
-                if inspect.isawaitable(waiting):
-                    await waiting
-            except PbxStirError as error:
-                log.error("not read again: %s", error)
-        log.info("anchors, keys and revocation lists read again")
 
 
 async def _kept_up(work: Callable[[], Awaitable[None]]) -> None:

@@ -32,7 +32,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "used_database",
         "record_database",
     ),
-    ("configured",),
+    ("configured", "reloading"),
     ("configured_retrieval",),
     ("clients",),
     ("configured_pbxs",),

@@ -178,10 +178,10 @@ class Acceptor:
         self,
         manager: web.Server,
         listener: socket.socket,
-        context: ssl.SSLContext | None,
+        context: Callable[[], ssl.SSLContext | None],
         doors: Doors,
     ) -> None:
-        """``listener`` does not block; ``context`` is None for plain HTTP."""
+        """``listener`` does not block; ``context`` is asked for each connection, None is plain."""
         self._manager = manager
         self._listener = listener
         self._context = context
@@ -222,13 +222,14 @@ class Acceptor:
     async def _connect(self, connected: socket.socket, place: Place) -> None:
         """Shake hands, and hand over to aiohttp."""
         loop = asyncio.get_running_loop()
-        secure = self._context is not None
+        context = self._context()
+        secure = context is not None
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
                 partial(_Connection, self._manager, place, loop=loop, **_settings()),
                 connected,
-                ssl=self._context,
+                ssl=context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if secure else None,
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS if secure else None,
             )

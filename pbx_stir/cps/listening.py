@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -20,10 +19,9 @@ from aiohttp import web
 from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import WRITE_SECONDS
 from pbx_stir.cps.bare import BareSettings, build_bare_application
-from pbx_stir.cps.client_certificates import ask_for_certificates
 from pbx_stir.cps.limits import PeerBuckets, Places
-from pbx_stir.cps.origin import is_loopback
 from pbx_stir.cps.server import DRAINED, build_application
+from pbx_stir.cps.server_tls import ServerTls
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.tally import Tally
@@ -31,30 +29,6 @@ from pbx_stir.errors import ConfigurationError
 
 DRAIN_SECONDS = 5.0
 _BACKLOG = 1024
-
-
-def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """Make a server's TLS context from PEM files: TLS 1.2 or later, HTTP/1.1, no client asked.
-
-    Python's ssl offers no early data. Raises ``ConfigurationError`` naming the file.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(["http/1.1"])
-
-    def no_password() -> str:
-        raise ConfigurationError(f"cps key {key} is encrypted", hint="store it unencrypted")
-
-    try:
-        context.load_cert_chain(certificate, key, password=no_password)
-    except OSError as error:
-        # ssl.SSLError is an OSError too.
-        raise ConfigurationError(
-            f"cannot use certificate {certificate} with key {key}: {error.strerror or error}",
-            hint="both are PEM files, readable by this user, and the key is the certificate's",
-        ) from error
-    return context
 
 
 @contextlib.asynccontextmanager
@@ -65,9 +39,11 @@ async def listening(
     *,
     clock: Callable[[], float] = time.monotonic,
     tally: Tally | None = None,
+    tls: ServerTls | None = None,
 ) -> AsyncIterator[str]:
     """Run a CPS as long as the context lasts; give its URL. Port 0 takes a free one.
 
+    ``tls`` is given by who will have it read again.
     At the end no connection is accepted any more, and requests under way have ``DRAIN_SECONDS``.
     Raises ``ConfigurationError`` for settings that cannot be carried out.
     """
@@ -77,7 +53,7 @@ async def listening(
         held = store if store is not None else settings.new_store()
         return build_application(settings, held, now, clock=clock, tally=tally)
 
-    async with _serving(settings, build, clock, tally) as url:
+    async with _serving(settings, build, clock, tally, tls) as url:
         yield url
 
 
@@ -88,6 +64,7 @@ async def listening_bare(
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
+    tls: ServerTls | None = None,
 ) -> AsyncIterator[str]:
     """Run the listener for unsealed PASSporTs (RFC 9888) the same way; give its URL."""
 
@@ -95,7 +72,7 @@ async def listening_bare(
         held = store if store is not None else settings.new_store()
         return build_bare_application(settings, held, now, clock=clock)
 
-    async with _serving(settings.common, build, clock, None) as url:
+    async with _serving(settings.common, build, clock, None, tls) as url:
         yield url
 
 
@@ -105,9 +82,10 @@ async def _serving(
     build: Callable[[], web.Application],
     clock: Callable[[], float],
     tally: Tally | None,
+    tls: ServerTls | None,
 ) -> AsyncIterator[str]:
     """Serve an application as long as the context lasts."""
-    context = _check_tls(settings)
+    secured = ServerTls(settings) if tls is None else tls
     try:
         doors = _doors(settings, clock)
     except ValueError as error:
@@ -123,10 +101,10 @@ async def _serving(
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
         await runner.setup()
         try:
-            acceptor = Acceptor(_server(runner), listener, context, doors)
+            acceptor = Acceptor(_server(runner), listener, secured.current, doors)
             acceptor.start()
             try:
-                yield _url(listener, tls=context is not None)
+                yield _url(listener, tls=secured.current() is not None)
             finally:
                 await acceptor.close()
                 listener.close()
@@ -150,26 +128,6 @@ def _server(runner: web.AppRunner) -> web.Server:
     if runner.server is None:
         raise RuntimeError("the runner is not set up")
     return runner.server
-
-
-def _check_tls(settings: CpsSettings) -> ssl.SSLContext | None:
-    """Make the TLS context, or allow to do without: RFC 8816 section 7.3 recommends it."""
-    if not settings.tls:
-        if not is_loopback(settings.host):
-            raise ConfigurationError(
-                f"cps cannot listen on {settings.host} without tls",
-                hint="give --certificate and --key, or listen on 127.0.0.1",
-            )
-        return None
-    if not (settings.certificate and settings.key):
-        raise ConfigurationError(
-            "cps needs a certificate and its key",
-            hint="give --certificate and --key, or --no-tls on loopback",
-        )
-    context = tls_context(settings.certificate, settings.key)
-    if settings.client_certificates and settings.anchors is not None:
-        ask_for_certificates(context, settings.anchors())
-    return context
 
 
 def _bind(settings: CpsSettings) -> socket.socket:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -90,7 +91,12 @@ def run() -> Run:
 @pytest.fixture(scope="session")
 def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
     """A self-signed certificate for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
+    return new_tls_files(tmp_path_factory.mktemp("tls"))
+
+
+def new_tls_files(folder: Path) -> TlsFiles:
+    """Write another one."""
+    folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "cps")])
     today = datetime.datetime.now(datetime.UTC)

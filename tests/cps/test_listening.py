@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pbx_stir.cps import accepting, answers
-from pbx_stir.cps.listening import listening, tls_context
+from pbx_stir.cps.listening import listening
+from pbx_stir.cps.server_tls import tls_context
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import ConfigurationError
 
