@@ -26,11 +26,14 @@ TYPE = "application/passport"
 
 
 @functools.cache
+def _made(epoch: int, which: int) -> SecretKey:
+    assert which >= 0
+    return {key.epoch: key for key in MemoryKeys().prepare(epoch * 86_400 + 3_600.0)}[epoch]
+
+
 def secret_key(epoch: int, which: int = 0) -> SecretKey:
     """The key of an epoch; ``which`` tells CPSs apart. Made once a test run."""
-    assert which >= 0
-    made = {key.epoch: key for key in MemoryKeys().prepare(epoch * 86_400 + 3_600.0)}
-    return made[epoch]
+    return _made(epoch, which)
 
 
 @dataclass
@@ -91,7 +94,6 @@ def purse(epoch: int = EPOCH, *, which: int = 0, issuer: str = NAME) -> Purse:
     return Purse(replace(unsigned, signature=signature), private)
 
 
-@functools.cache
 def signer(epoch: int, which: int = 0) -> RawSigner:
     """Signs for an epoch."""
     return RawSigner(secret_key(epoch, which).private)
