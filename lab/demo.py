@@ -191,7 +191,9 @@ class Demo:
         token = stage.m.folder / "token.jws"
         token.write_text(fetched)
         chain = stage.a.folder / f"{stage.a.name}.pem"
-        pbx_stir("store", *common, "--dest", dest, "--certificate", str(chain), str(token))
+        sealed = ["--dest", dest, "--certificate", str(chain), str(token)]
+        # with a storage token of her own: whom a token was given to does not show
+        pbx_stir("store", *common, *config, *sealed)
 
 
 def _is(row: Row, orig: str, dest: str) -> bool:

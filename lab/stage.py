@@ -91,11 +91,12 @@ class Stage:
         path = self.folder / "cps.toml"
         path.write_text(
             f"""
+state_dir = "cps-state"
+
 [cps]
 listen = "{self.cps_url.removeprefix("https://")}"
 certificate = "{certificate}"
 key = "{key}"
-tokens = false
 trust = ["{self.authority.anchor}"]
 """
         )
@@ -124,6 +125,8 @@ trust = ["{self.authority.anchor}"]
         for listener in (self.listener_a, self.listener_b):
             self._stack.enter_context(listener)
         self.wait_listeners()
+        for listener, company in ((self.listener_a, self.a), (self.listener_b, self.b)):
+            listener.wait_until(partial(_has_tokens, company), "given storage tokens")
         pbx_stir("keys", "publish", "--config", str(self.m.config))
         for company in (self.a, self.b, self.m):
             self.cps.wait_until(partial(self._has_records, company), "given records")
@@ -152,6 +155,11 @@ trust = ["{self.authority.anchor}"]
                 return octets
         except OSError:
             return b""
+
+
+def _has_tokens(company: Company) -> bool:
+    # a file that is empty has had all its tokens brought into memory
+    return any((company.folder / "state" / "wallet").glob("*/*.tokens"))
 
 
 def _heard(pbx: Instance) -> bool:

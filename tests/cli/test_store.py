@@ -131,6 +131,44 @@ def test_a_cps_that_wants_tokens_says_so(
     assert out.startswith(f"{url}: no-tokens: status 401")
 
 
+def test_a_configuration_has_tokens(
+    office: Office, capsys: pytest.CaptureFixture[str], token: tuple[str, str], tmp_path: Path
+) -> None:
+    """With --config a token is obtained where the wallet has none, and taken from it afterwards;
+    keys come from records that the configuration's anchors stand behind, and no others."""
+    (tmp_path / "cps").mkdir()
+    cps_config = tmp_path / "cps.toml"
+    cps_config.write_text(f'state_dir = "cps"\n[cps]\ntrust = ["{office.trust}"]\n')
+    bob = Company("bob", "13105552000", 100, tmp_path / "bob")
+    stranger = Company("stranger", "13105552000", 100, tmp_path / "stranger")
+    for url in running(["--no-tls", "--config", str(cps_config)], tmp_path):
+        for company, trust in ((bob, office.trust), (stranger, office.file("other-authority.pem"))):
+            company.configure(
+                authority=office.authority,
+                trust=Path(trust),
+                cps=url,
+                cps_ca=Path(office.trust),
+                routes=["1"],
+                pbxs=[],
+            )
+            text = company.config.read_text()
+            company.config.write_text(
+                text.replace("[outgoing]", "[outgoing]\nplain_loopback = true")
+            )
+        assert command(capsys, "keys", "publish", "--config", str(bob.config))[0] == 0
+        given = ["--cps", url, "--dest", BOB, "--config"]
+        notes = []
+        for _ in range(2):
+            status, out, err = command(capsys, "store", *given, str(bob.config), token[1])
+            assert (status, out) == (0, f"{url}: stored\n"), err
+            notes.append(err)
+        assert notes[0].startswith("note: 32 storage tokens obtained just now")
+        assert notes[1] == ""
+        status, _, err = command(capsys, "store", *given, str(stranger.config), token[1])
+        assert status == 1
+        assert "that may be used" in err
+
+
 @pytest.mark.parametrize(
     "url",
     ["http://127.0.0.1:1", "https://127.0.0.1:1", "nonsense", "http://192.0.2.1", "https://a b"],
