@@ -8,10 +8,11 @@ where there is none that is the result. Source: RFC 8816 sections 7.5 and 9.
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.exchange import Exchange, Reply, expect
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pbx_stir.tokens.wallet import Unspent
 
 _NONCE_OCTETS = 16
+# far within what a CPS allows, far more than what clocks that are set are wrong by
+BLUR_SECONDS: Final = 5.0
+_uniform = random.SystemRandom().uniform
 
 
 class NoToken(Enum):
@@ -55,9 +59,12 @@ class Placing:
         tokens: TokenSource | None = None,
         *,
         draw: Callable[[int], bytes] = secrets.token_bytes,
+        blur: Callable[[], float] = lambda: _uniform(-BLUR_SECONDS, BLUR_SECONDS),
     ) -> None:
-        """``draw`` gives so many random octets, for the proofs' nonces."""
+        """``draw`` gives so many random octets, for the proofs' nonces; ``blur`` seconds that are
+        added to a call's proofs' time, so that small errors of a clock name nobody."""
         self._exchange = exchange
+        self._blur = blur
         self._tokens = tokens
         self._draw = draw
 
@@ -77,8 +84,9 @@ class Placing:
                 token = None if isinstance(taken, NoToken) else taken
         except PbxStirError as error:
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, error.message)
+        now = self._exchange.time_at(origin) + self._blur()
         results = await asyncio.gather(
-            *(self._store(cps, origin, number, blob, token, give_up_at) for blob in blobs)
+            *(self._store(cps, origin, number, blob, (token, now), give_up_at) for blob in blobs)
         )
         failed = [each for each in results if each.reason is not Reason.STORED]
         return (failed or results)[0]
@@ -89,10 +97,10 @@ class Placing:
         origin: CpsUrl,
         number: str,
         blob: bytes,
-        token: Unspent | None,
+        shown: tuple[Unspent | None, float],
         give_up_at: float,
     ) -> StoreResult:
-        """Store one blob at one CPS."""
+        """Store one blob at one CPS, showing a token at a time."""
         body = sealing.to_wire(blob)
         try:
             async with self._exchange.deadline(give_up_at):
@@ -102,16 +110,16 @@ class Placing:
                     wire.collection_path(number),
                     body,
                     wire.PASSPORT_TYPE,
-                    more=self._proof(origin, number, body, token),
+                    more=self._proof(origin, number, body, *shown),
                 )
         except PbxStirError as error:
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, error.message)
         if self._tokens is not None:
-            self._tokens.answered(origin, token, reply.status)
+            self._tokens.answered(origin, shown[0], reply.status)
         return _result(cps, reply)
 
     def _proof(
-        self, origin: CpsUrl, number: str, body: bytes, token: Unspent | None
+        self, origin: CpsUrl, number: str, body: bytes, token: Unspent | None, now: float
     ) -> dict[str, str]:
         """The header field that shows the token to be ours, and meant for this very store."""
         if token is None:
@@ -121,7 +129,7 @@ class Placing:
             number=number,
             content_type=wire.PASSPORT_TYPE,
             body=body,
-            now=self._exchange.time_at(origin),
+            now=now,
             nonce=self._draw(_NONCE_OCTETS),
         )
         return {"Authorization": value}

@@ -60,7 +60,7 @@ class Scene:
 
     def __init__(self, purse: Purse | None, now: float = NOW) -> None:
         self.exchange = Exchange(allow_plain=True, now=lambda: now)
-        self.placing = Placing(self.exchange, purse)
+        self.placing = Placing(self.exchange, purse, blur=lambda: 0.0)
         self.requests: list[bytes] = []
         self.answer: Callable[[int], bytes | None] = lambda _: CREATED
 
@@ -187,6 +187,20 @@ async def test_the_proof_has_the_time_of_the_cps(
     times = [storage_token.parse_authorization(one)[1].time for one in scene.authorizations()]
     assert times == [784111777 + 600, 784111777]
     assert [int(now) for _, now in purse.asked] == times
+
+
+async def test_times_are_blurred(scenes: Callable[..., Scene], tokens: list[Unspent]) -> None:
+    """A proof's time is some seconds away from ours, for all copies of a call alike."""
+    seen = set()
+    for _ in range(12):
+        scene = scenes(Purse(tokens[:1]))
+        scene.placing = Placing(scene.exchange, scene.placing._tokens)
+        await scene.store(2)
+        values = scene.authorizations()
+        [time_shown] = {storage_token.parse_authorization(one)[1].time for one in values}
+        assert abs(time_shown - NOW) <= 6
+        seen.add(time_shown)
+    assert len(seen) > 2
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://192.0.2.1", "https://["])
