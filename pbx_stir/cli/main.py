@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "store": "store a PASSporT at a call placement service",
     "fetch": "fetch what is stored for a number, and open it",
     "keys": "encryption keys and the records that publish them",
+    "advertise": "write our advertisement of call placement services (RFC 9888)",
     "authority": "a certification authority of your own, for a closed group",
 }
 
