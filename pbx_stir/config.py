@@ -223,6 +223,8 @@ class CpsSection(_Strict, frozen=True):
     tokens_per_issuer: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
     tokens_per_spc: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100_000
     trust: tuple[str, ...] = ()
+    crls: tuple[str, ...] = ()
+    crl_signers: tuple[str, ...] = ()
     lifetime_seconds: Annotated[int, Meta(ge=5, le=60)] = 30
     most_per_number: Annotated[int, Meta(ge=1, le=61)] = 61
     most_mebibytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 256

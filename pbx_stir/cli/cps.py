@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli.bare import bare_settings
+from pbx_stir.cli.cps_files import reread_on_hangup, revocation, with_records
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
     section = loaded.values.cps
     host, port = parse_listen(args.listen or section.listen)
     anchors = configured.anchors(loaded, "cps.trust", section.trust)
+    revoked = revocation(loaded, anchors)
     return CpsSettings(
         host=host,
         port=port,
@@ -109,6 +111,8 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
         push_heartbeat_seconds=section.push_heartbeat_seconds,
         anchors=anchors.current if section.trust else None,
         spc_policy=configured.spc_policy(loaded),
+        revocation=revoked,
+        reloads=(anchors.reload, *([revoked.reload] if revoked is not None else [])),
     )
 
 
@@ -248,9 +252,10 @@ async def _serve(
     desk: Desk | None,
     bare: BareSettings | None,
 ) -> None:
-    """Listen, say so, wait for a signal, end gracefully."""
+    """Listen, say so, wait for a signal, end gracefully; SIGHUP reads files again."""
     from pbx_stir import metrics
     from pbx_stir.cps.listening import listening, listening_bare
+    from pbx_stir.cps.server_tls import ServerTls
     from pbx_stir.cps.tally import Tally
 
     stop = asyncio.Event()
@@ -260,12 +265,13 @@ async def _serve(
     if desk is not None:
         # Readable where the process that started this one is gone.
         loop.add_reader(desk.lifeline, stop.set)
-        # A file that has changed is read when the service starts.
-        loop.add_signal_handler(signal.SIGHUP, _log.warning, "nothing is read again: restart")
     async with contextlib.AsyncExitStack() as running:
         store: EntryStore | None = None
         if redis is not None:
             settings, store = await _shared(running, settings, redis)
+        settings = with_records(running, settings)
+        tls = ServerTls(settings)
+        reloads = [*settings.reloads, tls.reload]
         tally = None
         if settings.metrics:
             tally = Tally()
@@ -273,14 +279,17 @@ async def _serve(
                 metrics.serving(*parse_listen(settings.metrics), tally)
             )
             _log.info("metrics at %s", told)
-        url = await running.enter_async_context(listening(settings, store, tally=tally))
+        url = await running.enter_async_context(listening(settings, store, tally=tally, tls=tls))
         if not settings.tokens and (desk is None or desk.index == 0):
             _log.warning("storing needs no token: anybody who can connect may store")
         if bare is not None:
             ledger = bare.common.ledger or settings.ledger
             bare = replace(bare, common=replace(bare.common, ledger=ledger))
-            second = await running.enter_async_context(listening_bare(bare))
+            bare_tls = ServerTls(bare.common)
+            reloads.append(bare_tls.reload)
+            second = await running.enter_async_context(listening_bare(bare, tls=bare_tls))
             print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
+        reread_on_hangup(running, reloads)
         if desk is None:
             print(f"listening on {url}", file=sys.stderr, flush=True)
         else:

@@ -42,6 +42,8 @@ class CpsSettings:
     ``HOLDERS``, and holders may show TLS ``client_certificates``. Peers on loopback have no rate
     and no limit of connections of their own. Checked where it is used: ``listening``.
     ``state_dir`` has the keys and counts of tokens where these two are None; "" is none.
+    ``revocation`` says whose records are refused, ``shelf`` keeps them, None is in memory;
+    ``reloads`` read the files behind these settings again.
     """
 
     host: str = "127.0.0.1"
@@ -65,6 +67,7 @@ class CpsSettings:
     spc_policy: SpcPolicy = field(default_factory=SpcPolicy)
     revocation: RevocationSource | None = None
     shelf: RecordShelf | None = None
+    reloads: tuple[Callable[[], object], ...] = ()
     names: tuple[str, ...] = ()
     retrieval: str = OPEN
     client_certificates: bool = False
