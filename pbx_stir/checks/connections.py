@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.config import AsteriskSection, Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
@@ -47,6 +48,8 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
             yield found
     finally:
         await client.close()
+    async for found in check_retrieval(loaded):
+        yield found
 
 
 async def _pbx(

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pbx_stir import configured, configured_pbxs
+from pbx_stir import configured, configured_pbxs, configured_retrieval
 from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.config import Loaded
@@ -49,6 +49,7 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         ("trunk", configured.callers),
         ("route", configured.routes),
         ("numbers", configured.never_signed),
+        ("cover", configured_retrieval.cover),
         ("pbx", configured_pbxs.asterisks),
         ("pbx", configured_pbxs.freeswitches),
         ("tls-ca", _outgoing),
@@ -220,7 +221,8 @@ def _published(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[
         # what is wrong with them has its own finding
         return
     try:
-        configured.published(loaded, credentials)
+        published = configured.published(loaded, credentials)
+        configured_retrieval.subscriptions(loaded, published)
     except ConfigurationError as wrong:
         yield error("publish-wrong", wrong.message, str(loaded.path), wrong.hint)
 
