@@ -184,10 +184,12 @@ class Push:
         """Begin the stream, with what was there before; what has arrived since comes behind it."""
         await response.prepare(request)
         await _write_in_time(response, events.OPENING)
-        for number, entry in replayed:
-            if subscriber.ended.is_set():
-                return
-            await _write_in_time(response, events.format_event(number, entry.id, entry.wire))
+        # After one lifetime nothing of it is alive any more.
+        async with asyncio.timeout(self._store.lifetime_seconds):
+            for number, entry in replayed:
+                if subscriber.ended.is_set():
+                    return
+                await _write_in_time(response, events.format_event(number, entry.id, entry.wire))
         known = {entry.id for _, entry in replayed}
         now = asyncio.get_running_loop().time()
         waiting, subscriber.waiting = subscriber.waiting or [], None

@@ -74,10 +74,13 @@ class Subscriber:
             self._write(_HEARTBEAT_CHUNK if self.is_chunked else events.HEARTBEAT)
 
     def watch(self, now: float) -> None:
-        """Cut off a reader that has not taken all there was for too long."""
+        """Cut off a reader that has not taken all there was for too long.
+
+        What was there before the stream began is much, and is bounded where it is written.
+        """
         if self.transport.is_closing():
             self.ended.set()
-        elif not self.transport.get_write_buffer_size():
+        elif self.waiting is not None or not self.transport.get_write_buffer_size():
             self.behind_since = None
         elif self.behind_since is None:
             self.behind_since = now

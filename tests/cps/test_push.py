@@ -297,7 +297,10 @@ async def test_a_reader_that_takes_nothing_is_cut_off(
 async def test_a_reader_that_never_catches_up_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What has waited too long for a reader ends its stream; one that empties the buffer stays."""
+    """What has waited too long for a reader ends its stream; one that empties the buffer stays.
+
+    While a stream begins there is always something that waits.
+    """
     monkeypatch.setattr(subscriber_module, "WRITE_SECONDS", 10.0)
 
     class Transport:
@@ -315,11 +318,15 @@ async def test_a_reader_that_never_catches_up_is_cut_off(
 
     transport = Transport()
     subscriber = subscriber_module.Subscriber(None, "x", transport, True)  # type: ignore[arg-type]
-    for moment, size in ((0, 5), (9, 5), (10, 0), (11, 7), (21, 7)):
+    transport.size = 5
+    for moment in (0, 1000):
+        subscriber.watch(moment)
+    subscriber.waiting = None
+    for moment, size in ((1000, 5), (1009, 5), (1010, 0), (1011, 7), (1021, 7)):
         transport.size = size
         subscriber.watch(moment)
         assert not transport.aborted
-    subscriber.watch(21.1)
+    subscriber.watch(1021.1)
     assert transport.aborted
     assert subscriber.ended.is_set()
 
