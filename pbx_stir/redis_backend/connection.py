@@ -8,6 +8,7 @@ that are moving (ASK) and masters that have failed over, and turns every refusal
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -47,14 +48,15 @@ class Connection:
         self._asked: asyncio.Task[None] | None = None
         if not settings.is_cluster:
             self._owners = [settings.addresses[0]] * SLOTS
+        self._only = None if settings.is_cluster else self._at(settings.addresses[0])
 
     async def run(self, key: bytes, *command: Any, replicas: int = 0) -> Any:
         """Send a command to the server that has ``key``. Raises ``StoreUnavailable``.
 
         ``replicas`` is how many of them must have taken what it wrote.
         """
-        slot = self.slot(key)
-        node, asking = await self._node(slot), False
+        slot = 0 if self._only is not None else self.slot(key)
+        node, asking = self._only or await self._node(slot), False
         for _ in range(_MOST_REDIRECTIONS):
             try:
                 return await node.run(*command, asking=asking, replicas=replicas)
@@ -90,7 +92,9 @@ class Connection:
             self._learn_soon()
             raise StoreUnavailable(f"redis at {node.address} refuses to wait") from error
 
-    def slot(self, key: bytes) -> int:
+    @staticmethod
+    @functools.lru_cache(maxsize=4096)
+    def slot(key: bytes) -> int:
         """Say which slot a key has. Source: Redis Cluster specification, key distribution."""
         return int(key_slot(key))
 

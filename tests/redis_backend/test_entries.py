@@ -57,7 +57,16 @@ async def test_what_is_stored_is_found(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "wire", [b"", b"eyJ.eyJ.sig", b"A" * 4144, bytes(range(256)), b"A" * 5526, sealed() + b"\n"]
+    "wire",
+    [
+        b"",
+        b"eyJ.eyJ.sig",
+        b"A" * 4144,
+        bytes(range(256)),
+        b"A" * 5526,
+        b"A" + bytes(5525),
+        sealed() + b"\n",
+    ],
 )
 async def test_any_text_comes_back_as_it_was(connection: Connection, wire: bytes) -> None:
     """Also one that is not a sealed PASSporT, and one that has as many octets as one."""
