@@ -53,6 +53,7 @@ class Report(msgspec.Struct, frozen=True):
     calls_a_second: float
     authentication: Service
     verification: Service
+    subscribed: Service
     verified: int
     processor_ms: Processor
     memory_mb: dict[str, Memory]
@@ -103,6 +104,7 @@ def _latencies(report: Report) -> str:
     for name, service in (
         ("authentication", report.authentication),
         ("verification", report.verification),
+        ("verification, subscribed", report.subscribed),
     ):
         for how, latency in (("one at a time", service.sequential), (at_rate, service.steady)):
             each = " ".join(f"{one.p50:.2f}" for one in latency.rounds)

@@ -44,6 +44,7 @@ TRUNK: Final = "carrier"
 _NUMBERS: Final = 10_000
 _WARMING_AT_ONCE: Final = 8
 _START_SECONDS: Final = 20.0
+_SUBSCRIBED_SECONDS: Final = 3.0
 
 Say = Callable[[str], None]
 
@@ -95,6 +96,7 @@ class _World:
         self.listener_b = self._service("listener-b", "run", self.b.config)
         self._next = 0
         self.verified = 0
+        self._polling = ""
 
     def _service(self, name: str, command: str, configuration: Path) -> processes.Service:
         return processes.Service(name, [command, "--config", str(configuration)], self.folder)
@@ -113,6 +115,16 @@ class _World:
                 pbxs=[pbx],
                 more='log_level = "warning"\n',
             )
+
+    def subscribe(self) -> None:
+        """Let B subscribe to its numbers, once its listener is started again."""
+        self._polling = self.b.config.read_text()
+        subscribed = '[publish]\nretrieve = "subscribed"\n'
+        self.b.config.write_text(self._polling.replace("[publish]\n", subscribed))
+
+    def poll(self) -> None:
+        """Let B ask for each call again."""
+        self.b.config.write_text(self._polling)
 
     def numbers(self, count: int) -> list[int]:
         """``count`` numbers of each company that nobody has called yet, as indices."""
@@ -159,6 +171,8 @@ async def _measure(calls: int, say: Say) -> Report:
         memory = {
             one.name: Memory.of(one.pid) for one in (world.listener_a, world.listener_b, world.cps)
         }
+        say("measuring: the same, the called company subscribed")
+        pushed_alone, pushed_steady = await _subscribed(world, warm, calls)
         for listener in (world.listener_a, world.listener_b):
             await asyncio.to_thread(listener.stop)
         say("measuring the parts, in this process")
@@ -173,6 +187,10 @@ async def _measure(calls: int, say: Say) -> Report:
         Latency.of_rounds([Latency.of(one.into) for one in alone]),
         Latency.of_rounds([Latency.of(one.into) for one in steady]),
     )
+    subscribed = Service(
+        Latency.of_rounds([Latency.of(one.into) for one in pushed_alone]),
+        Latency.of_rounds([Latency.of(one.into) for one in pushed_steady]),
+    )
     return Report(
         command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         machine=machine,
@@ -182,6 +200,7 @@ async def _measure(calls: int, say: Say) -> Report:
         calls_a_second=CALLS_A_SECOND,
         authentication=authentication,
         verification=verification,
+        subscribed=subscribed,
         verified=world.verified,
         processor_ms=processor,
         memory_mb=memory,
@@ -306,14 +325,36 @@ async def _rounds(
     return alone, steady, Processor(*spent)
 
 
-async def _steadily(world: _World, indices: Sequence[int]) -> _Times:
+async def _subscribed(
+    world: _World, warm: Sequence[int], calls: int
+) -> tuple[list[_Times], list[_Times]]:
+    """The same rounds with another caller each, B's listener started anew with a subscription."""
+    await asyncio.to_thread(world.listener_b.stop)
+    world.subscribe()
+    world.pbx_b.heard.clear()
+    world.listener_b.start()
+    await _heard(world.pbx_b, world.listener_b.said)
+    # it is relied upon a second after it has begun
+    await asyncio.sleep(_SUBSCRIBED_SECONDS)
+    alone, steady = [], []
+    for start in range(0, len(warm), 2 * calls):
+        times = _Times()
+        for index in warm[start : start + calls]:
+            times.add(*await world.call(index, shift=2))
+        alone.append(times)
+        steady.append(await _steadily(world, warm[start + calls : start + 2 * calls], shift=2))
+    world.poll()
+    return alone, steady
+
+
+async def _steadily(world: _World, indices: Sequence[int], shift: int = 1) -> _Times:
     """Begin a call every so often, whatever became of those before."""
     times = _Times()
     began = time.monotonic()
 
     async def one(place: int, index: int) -> None:
         await asyncio.sleep(max(0.0, began + place / CALLS_A_SECOND - time.monotonic()))
-        times.add(*await world.call(index, shift=1))
+        times.add(*await world.call(index, shift=shift))
 
     await _all(one(place, index) for place, index in enumerate(indices))
     return times
