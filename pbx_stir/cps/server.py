@@ -123,6 +123,9 @@ class _Service:
             settings, store, self._dummies, clock=self._store_clock, now=now
         )
         self._issues = TokenBucket(settings.issue_rate, settings.issue_rate)
+        self._issues_of_peers = PeerBuckets(
+            settings.issue_rate_of_a_peer, 2 * settings.issue_rate_of_a_peer
+        )
         self._issuing = Issuing.of(settings, now)
         self._storing = Storing(
             store,
@@ -200,17 +203,22 @@ class _Service:
                 admit(self._puts.take(self._clock()))
                 return await self._keeping.put(target.number, request)
             case Resource.TOKEN_KEYS | Resource.TOKENS, "GET" | "HEAD" | "POST":
-                return await self._tokens(target, request)
+                return await self._tokens(target, request, peer)
             case Resource.HEALTH, "GET" | "HEAD":
                 return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
         raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
 
-    async def _tokens(self, target: Target, request: web.Request) -> web.StreamResponse:
+    async def _tokens(
+        self, target: Target, request: web.Request, peer: str
+    ) -> web.StreamResponse:
         """Answer for storage tokens."""
         if self._issuing is None:
             raise Failure(404, "stores need no token here")
         match target.resource, request.method:
             case Resource.TOKENS, "POST":
+                if peer:
+                    # one that asks for nothing useful leaves the rate of all to others
+                    admit(self._issues_of_peers.take(peer, self._clock()))
                 admit(self._issues.take(self._clock()))
                 return await self._issuing.issue(request)
             case Resource.TOKENS, _:
@@ -249,6 +257,7 @@ class _Service:
 
     async def _sweep(self) -> None:
         self._peers.sweep(self._clock())
+        self._issues_of_peers.sweep(self._clock())
         self._retrieving.sweep()
         now = self._store_clock()
         self._dummies.sweep(now)

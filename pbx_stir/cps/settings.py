@@ -80,6 +80,7 @@ class CpsSettings:
     secrets: SecretSource | None = None
     shared_port: bool = False
     issue_rate: float = 100.0
+    issue_rate_of_a_peer: float = 10.0
     stores_per_token: int = STORES_PER_TOKEN
     stores_per_token_and_number: int = STORES_PER_TOKEN
     tokens_per_leaf: int = TOKENS_PER_LEAF
