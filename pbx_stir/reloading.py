@@ -17,9 +17,12 @@ log = logging.getLogger(__name__)
 
 
 async def reloading(
-    reloads: Sequence[Callable[[], object]], asked: asyncio.Event, what: str
+    reloads: Sequence[Callable[[], object]],
+    asked: asyncio.Event,
+    what: str,
+    say: Callable[[str], object] = log.info,
 ) -> None:
-    """Whenever ``asked`` is set call every one, for ever; ``what`` names them in the log.
+    """Whenever ``asked`` is set call every one, for ever; then ``say`` that ``what`` was read.
 
     One may give something to await, and may raise ``PbxStirError``.
     """
@@ -35,4 +38,4 @@ async def reloading(
             except PbxStirError as error:
                 mistakes += 1
                 log.error("not read again: %s", error)
-        log.info("%s read again%s", what, ", but for what is said above" if mistakes else "")
+        say(f"{what} read again" + (", but for what is said above" if mistakes else ""))

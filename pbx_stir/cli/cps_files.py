@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,5 +76,7 @@ def reread_on_hangup(
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     what = "certificates, anchors and revocation lists"
-    task = loop.create_task(reloading(reloads, asked, what))
+    # who sends a signal waits for a word; the log's level may hide one
+    say = partial(print, file=sys.stderr, flush=True)
+    task = loop.create_task(reloading(reloads, asked, what, say))
     running.callback(task.cancel)

@@ -100,7 +100,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory, office: Office) -> Iterator
     certificate, key, ca = tls_certificate(folder, "cps", ["127.0.0.1"])
     config = folder / "cps.toml"
     config.write_text(
-        f'[cps]\ntokens = false\ntrust = ["{office.trust}"]\n'
+        f'state_dir = "state"\n[cps]\ntokens = false\ntrust = ["{office.trust}"]\n'
         f'certificate = "{certificate.name}"\nkey = "{key.name}"\n'
     )
     for url in running(["--config", str(config)], folder):
