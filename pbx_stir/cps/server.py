@@ -208,9 +208,7 @@ class _Service:
                 return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
         raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
 
-    async def _tokens(
-        self, target: Target, request: web.Request, peer: str
-    ) -> web.StreamResponse:
+    async def _tokens(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
         """Answer for storage tokens."""
         if self._issuing is None:
             raise Failure(404, "stores need no token here")
