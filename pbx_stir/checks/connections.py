@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from pbx_stir import configured, configured_pbxs
+from pbx_stir.checks.elsewhere import check_elsewhere
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.config import AsteriskSection, Loaded
@@ -49,6 +50,8 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
     finally:
         await client.close()
     async for found in check_retrieval(loaded):
+        yield found
+    async for found in check_elsewhere(loaded):
         yield found
 
 
@@ -138,7 +141,8 @@ def _is_loopback(host: str) -> bool:
 
 def _every_cps(loaded: Loaded) -> tuple[str, ...]:
     values = loaded.values
-    every = [*values.publish.cps, *(cps for route in values.route for cps in route.cps)]
+    sealed = (route for route in values.route if route.sealing == "required")
+    every = [*values.publish.cps, *(cps for route in sealed for cps in route.cps)]
     return tuple(dict.fromkeys(every))
 
 

@@ -17,6 +17,7 @@ from pbx_stir.directory.holdings import nameable
 from pbx_stir.directory.key_files import KeyFiles, OwnKey
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.stir import certificate
+from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberSet
 
@@ -53,6 +54,9 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
         ("pbx", configured_pbxs.asterisks),
         ("pbx", configured_pbxs.freeswitches),
         ("tls-ca", _outgoing),
+        ("tls-certificate", _bare_certificate),
+        ("advertisement", _advertisements),
+        ("enum", configured.enum),
         ("x5u", _x5u),
         ("call-log", _call_log),
     )
@@ -88,6 +92,15 @@ def _parts(loaded: Loaded) -> Iterator[Finding]:
 
 def _outgoing(loaded: Loaded) -> None:
     configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
+
+
+def _bare_certificate(loaded: Loaded) -> None:
+    if loaded.values.outgoing.bare_certificate or loaded.values.outgoing.bare_key:
+        configured.bare_tls(loaded)
+
+
+def _advertisements(loaded: Loaded) -> None:
+    configured.advertisements(loaded, lambda: Anchors.of([]))
 
 
 def _x5u(loaded: Loaded) -> None:
@@ -209,6 +222,8 @@ def _signs(one: Credential, numbers: NumberSet) -> bool:
 def _published(loaded: Loaded, credentials: tuple[Credential, ...]) -> Iterator[Finding]:
     """Whether our own records can be signed, and where they go."""
     publish = loaded.values.publish
+    if publish.numbers and publish.bare_cps and not publish.cps:
+        return
     if not publish.numbers or not publish.cps:
         yield warning(
             "not-published",
@@ -283,7 +298,7 @@ def _can_be_filled(folder: Path) -> bool:
 def _choices(loaded: Loaded) -> Iterator[Finding]:
     """Settings that work, and that an administrator may not have meant."""
     values = loaded.values
-    if not values.route:
+    if not (values.route or values.advertisement or values.enum.suffix):
         yield warning(
             "no-route",
             "no route to any CPS: no call can be signed",
