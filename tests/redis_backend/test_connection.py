@@ -127,14 +127,17 @@ async def test_a_paused_server_costs_nothing_more_than_a_lost_one(
 
 
 async def test_many_at_once_share_few_connections(server: RedisServer) -> None:
-    """Requests wait for a connection; the server never sees more than so many."""
+    """Each gets its own answer, and the server never sees more connections than it may."""
     where = replace(settings(server.url), most_connections=4, command_seconds=10.0)
     async with connected(where) as connection:
         found = await asyncio.gather(
             *(connection.run(KEY, "ECHO", b"%d" % one) for one in range(200))
         )
         assert found == [b"%d" % one for one in range(200)]
-        assert server.ask("INFO", "clients").count("connected_clients:5") == 1
+        told = server.ask("INFO", "clients")
+        connected_clients = int(told.split("connected_clients:")[1].split("\r\n")[0])
+        # One of them asks this.
+        assert connected_clients <= 5
 
 
 async def test_a_cancelled_command_leaves_no_answer_behind(connection: Connection) -> None:
