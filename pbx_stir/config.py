@@ -176,7 +176,7 @@ class WalletSection(_Strict, frozen=True):
     """``[wallet]``: the storage tokens that are kept for stores to come."""
 
     low: Annotated[int, Meta(ge=1, le=20_000)] = 200
-    high: Annotated[int, Meta(ge=1, le=20_000)] = 400
+    high: Annotated[int, Meta(ge=1, le=20_000)] = 1_000
     calls_per_token: Annotated[int, Meta(ge=1, le=16)] = 1
 
 

@@ -40,7 +40,7 @@ from pbx_stir.tokens.exchange import MOST_IN_A_REQUEST, BlindedBatch
 from pbx_stir.tokens.wallet import Unspent, Wallet, signed, want
 
 LOW: Final = 200
-HIGH: Final = 400
+HIGH: Final = 1_000
 MOST_CPS: Final = 256
 LOOKS: Final = 2
 
