@@ -238,6 +238,7 @@ class Shelves(RuleBasedStateMachine):
         """Ask for a prefix: the same records, whatever their order."""
 
         async def ask(shelf: Any) -> set[str]:
+            assert not (await shelf.under(prefix, self.now, "no cursor")).tokens
             found = await shelf.under(prefix, self.now)
             assert found.after == ""
             assert len(found.tokens) == len(set(found.tokens))

@@ -184,9 +184,11 @@ def page(places: Sequence[tuple[tuple[str, int], Row]], prefix: str, now: float)
 
 
 def cursor(after: str) -> tuple[str, int]:
-    """Read what a page gave as ``after``; what is none begins anew."""
+    """Read what a page gave as ``after``, empty at first; nothing comes after what is none."""
+    if not after:
+        return "", 0
     match = _CURSOR.fullmatch(after)
-    return (match[1], int(match[2])) if match else ("", 0)
+    return (match[1], int(match[2])) if match else ("~", 0)
 
 
 def _written(place: tuple[str, int]) -> str:
