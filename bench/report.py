@@ -109,7 +109,7 @@ def _latencies(report: Report) -> str:
         for how, latency in (("one at a time", service.sequential), (at_rate, service.steady)):
             each = " ".join(f"{one.p50:.2f}" for one in latency.rounds)
             rows.append((f"{name}, {how}", *_figures(latency), each))
-    return _table(rows)
+    return table(rows)
 
 
 def _figures(latency: Latency) -> tuple[str, str, str]:
@@ -127,7 +127,7 @@ def _targets(targets: Sequence[Target]) -> str:
         )
         for one in targets
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _processes(report: Report) -> str:
@@ -138,7 +138,7 @@ def _processes(report: Report) -> str:
         rows.append((name, f"{memory.now:.1f}", f"{memory.peak:.1f}", f"{spent[name]:.2f}"))
     starts = [("cold start", "s")]
     starts += [(name, f"{seconds:.2f}") for name, seconds in report.cold_start_s.items()]
-    return f"{_table(rows)}\n\n{_table(starts)}"
+    return f"{table(rows)}\n\n{table(starts)}"
 
 
 def _parts(name: str, parts: Parts) -> str:
@@ -149,7 +149,7 @@ def _parts(name: str, parts: Parts) -> str:
         (f"  of which {one.name}", f"{one.ms:.2f}", f"{one.percent:.0f}", f"{one.times:g}")
         for one in parts.functions
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _peer(peer: Peer) -> str:
@@ -160,10 +160,10 @@ def _peer(peer: Peer) -> str:
         ("sign over HTTP", *_figures(peer.sign)),
         ("check with chain, cached, over HTTP", *_figures(peer.check)),
     ]
-    return f"{_table(rows)}\nThis is {peer.label}:\nno counterpart of the figures above."
+    return f"{table(rows)}\nThis is {peer.label}:\nno counterpart of the figures above."
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Columns as wide as they need, the first to the left and the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
