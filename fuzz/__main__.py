@@ -19,6 +19,7 @@ TARGETS = (
     "chain",
     "sealed",
     "record",
+    "advertisement",
     "number",
     "announcement",
     "cps_answer",
