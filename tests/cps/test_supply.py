@@ -331,6 +331,20 @@ async def test_a_restart_finds_its_tokens_before_any_answer(world: World) -> Non
     again.wallet.close()
 
 
+async def test_a_command_has_tokens_now(world: World) -> None:
+    """``ready`` obtains a batch where there is none, and nothing where there are some, or where
+    none are needed; it raises what went wrong."""
+    assert await world.supply.ready(ORIGIN) == 32
+    assert isinstance(world.take(), Unspent)
+    assert await world.supply.ready(ORIGIN) == 0
+    assert world.cps.batches == [(EPOCH, 32)]
+    world.cps.refusal = CpsUnavailable("down")
+    with pytest.raises(CpsUnavailable):
+        await world.supply.ready(STRANGER)
+    world.cps.listed, world.cps.refusal = None, None
+    assert await world.supply.ready(STRANGER) == 0
+
+
 async def test_many_strangers_are_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many CPSs calls meet, few are supplied, the configured ones among them."""
     monkeypatch.setattr(supplies, "MOST_CPS", 8)
