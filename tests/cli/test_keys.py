@@ -127,7 +127,7 @@ def test_revoke_holds_until_rotate(
     assert not cps.put[-1][1].revoked
     assert not files(config).suspended()
     # what was revoked is not named again
-    new, old = files(config).load()
+    new, _ = files(config).load()
     assert [key.public for key in cps.put[-1][1].keys] == [new.public]
     capsys.readouterr()
     main(["keys", "list", "--config", config])
