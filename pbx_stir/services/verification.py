@@ -29,6 +29,7 @@ from pbx_stir.stir.sealing import Opened
 from pbx_stir.stir.sip_uri import sip_uri
 
 MOST_JUDGED: Final = 64
+MOST_TOGETHER: Final = 2 * MOST_JUDGED
 # what one call's PASSporTs may take of the processor, fetching aside
 WORK_SECONDS: Final = 0.1
 MOST_IDENTITIES: Final = 8
@@ -166,14 +167,14 @@ class _Search:
         self._holder: Claim | None = None
         self._clock_offset = 0.0
         self._fetches = Fetches()
-        # what was asked at all, and what of it has answered
         self._asked = 0
         self._heard: dict[tuple[str, str], bool] = {}
         self._judged = 0
         self._worked = 0.0
-        # by number, in Python's own hash: keyed anew in each process, and small
+        # by number, in Python's own hash: small, and keyed anew in each process
         self._blobs: dict[str, set[int]] = {}
         self._seen: set[Opened] = set()
+        self._found: list[Found] = []
         orig, dest = numbers.shown
         self._claim = Claim(
             call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
@@ -246,7 +247,11 @@ class _Search:
                 self._rejections.append(Rejection("parse", Reason.MALFORMED, str(error)))
                 continue
             parsed.append((token, opened.chain))
-        return self._candidates(parsed, in_band=False)
+        # what passes a call on may have come before or after what it passes on
+        self._found = [*self._found, *parsed][-MOST_TOGETHER:]
+        fresh = {token for token, _ in parsed}
+        candidates = self._candidates(self._found, in_band=False) if fresh else []
+        return [one for one in candidates if fresh.intersection(one.all)]
 
     def _candidates(self, found: Sequence[Found], *, in_band: bool) -> list[Candidate]:
         digits = self._numbers.max_digits

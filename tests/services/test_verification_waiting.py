@@ -10,6 +10,7 @@ from pbx_stir.services.placement_service import Answer
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.verification import OpenedSet
 from pbx_stir.stir import sealing
+from tests.services.test_verification import CAROL, diverted
 from tests.services.world import BOB, CALLERS, CPS, NOW, FakeOpener, World, call
 
 OTHER = "https://other.example.net"
@@ -111,6 +112,29 @@ async def test_what_was_seen_is_not_opened_again() -> None:
     )
     assert (await verify(world)).reason is Reason.NO_PASSPORT
     assert opener.given == foreign
+
+
+async def test_a_diversion_may_come_apart_from_what_it_diverts() -> None:
+    """A div and the PASSporT that it passes on are joined, whichever comes first, and when."""
+    for order in (1, -1):
+        world = World()
+        waiting(world, 1000)
+        original = world.token(dest=[CAROL])
+        token, carol = diverted(world, original, "div")
+        blobs = [
+            sealing.seal(original.token, world.company.chain, world.public, BOB),
+            sealing.seal(token.token, carol.chain, world.public, BOB),
+        ][::order]
+        world.service.placement = Later(
+            world,
+            [
+                (0, Answer(CPS, BOB, (blobs[0],))),
+                (0.2, Answer(CPS, BOB, (blobs[0],))),
+                (0.4, Answer(CPS, BOB, tuple(blobs))),
+            ],
+        )
+        outcome = await verify(world)
+        assert (outcome.reason, outcome.diverted_by) == (Reason.VERIFIED, CAROL)
 
 
 async def test_the_same_octets_under_another_number_are_opened_for_it() -> None:
