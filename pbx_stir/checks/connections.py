@@ -11,6 +11,7 @@ from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.elsewhere import check_elsewhere
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.retrieval import check_retrieval
+from pbx_stir.clients import proxy_of
 from pbx_stir.config import AsteriskSection, Loaded
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
@@ -37,22 +38,32 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
         async for found in _pbx(loaded, one, section):
             yield found
     try:
-        tls = configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
+        storing, retrieving = (_client(loaded, name) for name in ("store_proxy", "retrieve_proxy"))
     except ConfigurationError:
         return
-    client = CpsClient(tls=tls, allow_plain=loaded.values.outgoing.plain_loopback)
     try:
         for cps in _every_cps(loaded):
-            async for found in _cps(client, cps):
+            async for found in _cps(storing, cps):
                 yield found
-        async for found in _own_records(loaded, client):
+        async for found in _own_records(loaded, retrieving):
             yield found
     finally:
-        await client.close()
+        await storing.close()
+        await retrieving.close()
     async for found in check_retrieval(loaded):
         yield found
     async for found in check_elsewhere(loaded):
         yield found
+
+
+def _client(loaded: Loaded, proxy: str) -> CpsClient:
+    """A client that goes the way that the service goes."""
+    section = loaded.values.outgoing
+    return CpsClient(
+        tls=configured.tls_of(loaded, "outgoing.tls_ca", section.tls_ca),
+        allow_plain=section.plain_loopback,
+        proxy=proxy_of(loaded, proxy),
+    )
 
 
 async def _pbx(

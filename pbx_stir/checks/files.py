@@ -12,6 +12,7 @@ from pathlib import Path
 from pbx_stir import configured, configured_pbxs, configured_retrieval
 from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir.checks.wallet import check_wallet
 from pbx_stir.config import Loaded
 from pbx_stir.directory.holdings import nameable
 from pbx_stir.directory.key_files import KeyFiles, OwnKey
@@ -41,6 +42,7 @@ def check_files(loaded: Loaded, now: float) -> Iterator[Finding]:
     yield from _coverage(loaded, credentials)
     yield from _published(loaded, credentials)
     yield from _state(loaded)
+    yield from check_wallet(loaded, now)
     yield from _choices(loaded)
 
 

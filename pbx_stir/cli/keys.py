@@ -77,12 +77,14 @@ def _show(keys: KeyFiles) -> None:
 async def _put(loaded: Loaded, keys: KeyFiles, action: str) -> int:
     """Publish or revoke at every CPS of ours."""
     from pbx_stir import configured
+    from pbx_stir.clients import proxy_of
     from pbx_stir.cps.client import CpsClient
 
     values = loaded.values
     client = CpsClient(
         tls=configured.tls_of(loaded, "outgoing.tls_ca", values.outgoing.tls_ca),
         allow_plain=values.outgoing.plain_loopback,
+        proxy=proxy_of(loaded, "retrieve_proxy"),
     )
     try:
         publisher = _publisher(loaded, keys, client)

@@ -161,6 +161,12 @@ class WalletFiles:
         except OSError:
             return 0
 
+    def known(self) -> list[str]:
+        """The CPSs of which anything is known."""
+        with self._locked(), _told(self.directory):
+            found = [_read(path, _LONGEST_URL) for path in self.directory.glob(f"*/{_URL}")]
+        return sorted(one.decode("ascii", "replace") for one in found if one is not None)
+
     def left(self) -> list[Left]:
         """How many there are for each CPS and epoch."""
         found = []

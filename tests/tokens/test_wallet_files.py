@@ -70,6 +70,7 @@ def test_cps_and_epochs_are_apart(files: WalletFiles) -> None:
         [Left(CPS, EPOCH, 2), Left(CPS, EPOCH + 1, 0), Left(CPS + ":8443", EPOCH, 0)],
         key=lambda one: (files._folder(one.cps), one.epoch),
     )
+    assert files.known() == [CPS, CPS + ":8443"]
 
 
 def test_it_is_bounded(files: WalletFiles, monkeypatch: pytest.MonkeyPatch) -> None:
