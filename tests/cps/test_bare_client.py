@@ -212,19 +212,22 @@ async def test_texts_that_are_no_ascii_come_as_texts() -> None:
     assert len(answer.passports) == 1
 
 
-async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Reads until the other end has gone, and says nothing."""
-    with contextlib.suppress(ConnectionError):
-        await reader.read()
-    writer.close()
-    with contextlib.suppress(ConnectionError):
-        await writer.wait_closed()
-
-
 async def test_a_silent_cps_costs_no_more_than_the_deadline() -> None:
     """Both ways the answer is that there was none."""
+    held: list[asyncio.Task[object]] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        held.append(task)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    async with server, client() as (made, _):
+    async with client() as (made, _):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         give_up_at = time.monotonic() + 0.2
         (result,) = await made.store([url], BOB, [b"x"], give_up_at)
@@ -233,6 +236,9 @@ async def test_a_silent_cps_costs_no_more_than_the_deadline() -> None:
         assert [one.reason for one in found] == [Reason.CPS_UNAVAILABLE]
         with pytest.raises(CpsUnavailable):
             await made.clock_offset(url, time.monotonic() + 0.2)
+    await asyncio.gather(*held)
+    server.close()
+    await server.wait_closed()
 
 
 async def test_what_is_no_passport_is_not_sent(authority: Authority) -> None:
