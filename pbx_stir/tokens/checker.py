@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pbx_stir.errors import MalformedToken, TokenRefused
 from pbx_stir.tokens import blind_rsa, storage_token
 from pbx_stir.tokens.epochs import epoch_of
-from pbx_stir.tokens.keys import SigningKey, TokenKeys
+from pbx_stir.tokens.keys import TAG_OCTETS, SigningKey, TokenKeys
 from pbx_stir.tokens.ledger import Counter, Ledger
 from pbx_stir.tokens.storage_token import WINDOW_SECONDS, Proof, StorageToken, Store
 
@@ -102,16 +102,16 @@ class TokenChecker:
         if not storage_token.proof_holds(presented.public, token, proof, store):
             raise TokenRefused("the proof is not one of this token for this store")
         # all counts of a token begin with the same octets: they are spent together
-        tag = signing.hidden("token", token.key)
+        names = signing.hidden("token", token.key, octets=3 * TAG_OCTETS)
+        tag, owner = names[:TAG_OCTETS], names[2 * TAG_OCTETS :]
         # by the nonce, not by the signature: another one that holds is made of it by anybody
         used = tag + signing.hidden("proof", token.key, proof.nonce)
         if not await self._ledger.once(used, _REMEMBERED_SECONDS):
             raise TokenRefused("the proof was used before", status=409)
-        digits = number.encode("ascii")
-        counters = (
-            Counter(tag + signing.hidden("stores", token.key), self._of_token),
-            Counter(tag + signing.hidden("number", token.key, digits), self._of_number),
-        )
+        counters = [Counter(names[: 2 * TAG_OCTETS], self._of_token)]
+        if self._of_number < self._of_token:
+            of_number = signing.hidden("number", token.key, number.encode("ascii"))
+            counters.append(Counter(tag + of_number, self._of_number))
         until = signing.public.not_after + _REMEMBERED_SECONDS
         exhausted = await self._ledger.spend(counters, 1, until)
         if exhausted is not None:
@@ -122,7 +122,7 @@ class TokenChecker:
                 retry_after=1,
                 hint="use another token",
             )
-        return signing.hidden("owner", token.key).hex()
+        return owner.hex()
 
     def _public(self, token: StorageToken, signing: SigningKey) -> EllipticCurvePublicKey:
         """Give K_temp of a token whose signature holds."""

@@ -6,7 +6,6 @@ ones; it belongs into a thread, and once a minute is often enough.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,7 +14,7 @@ from pbx_stir.tokens.epochs import EpochKey, epoch_of, format_key_list
 from pbx_stir.tokens.key_files import SecretKey
 from pbx_stir.tokens.raw_rsa import RawSigner
 
-_TAG_OCTETS = 16
+TAG_OCTETS = 16
 
 
 class KeySource(Protocol):
@@ -34,11 +33,11 @@ class SigningKey:
     signer: RawSigner = field(repr=False)
     secret: bytes = field(repr=False)
 
-    def hidden(self, purpose: str, *parts: bytes) -> bytes:
-        """Give 16 octets that stand for ``parts`` in this epoch, and tell nothing of them."""
+    def hidden(self, purpose: str, *parts: bytes, octets: int = TAG_OCTETS) -> bytes:
+        """Give up to 64 octets that stand for ``parts`` in this epoch, and tell nothing of them."""
         written = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        digest = hmac.digest(self.secret, purpose.encode("ascii") + b"\0" + written, hashlib.sha256)
-        return digest[:_TAG_OCTETS]
+        named = purpose.encode("ascii") + b"\0" + written
+        return hmac.digest(self.secret, named, "sha512")[:octets]
 
 
 class TokenKeys:

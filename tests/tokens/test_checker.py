@@ -288,9 +288,10 @@ class Recording:
 async def test_the_ledger_learns_nothing() -> None:
     """Keys of 32 octets, alike at their beginning within one spend, and of no visible meaning."""
     ledger, token = Recording(), purse()
-    checker = TokenChecker(token_keys(), ledger, {NAME})
+    checker = TokenChecker(token_keys(), ledger, {NAME}, stores_per_token_and_number=2)
     presented = checker.read([token.authorization(BODY)], [NAME], NOW)
-    await checker.spend(presented, NUMBER, TYPE, BODY)
+    owner = await checker.spend(presented, NUMBER, TYPE, BODY)
+    assert bytes.fromhex(owner) not in b"".join(ledger.keys)
     assert [len(key) for key in ledger.keys] == [32, 32, 32]
     assert len({key[:16] for key in ledger.keys}) == 1
     assert len(set(ledger.keys)) == 3

@@ -66,4 +66,5 @@ def test_what_is_hidden_differs_by_everything() -> None:
     ]
     assert len(set(found)) == 5
     assert {len(each) for each in found} == {16}
+    assert len(one.hidden("token", b"a", octets=48)) == 48
     assert one.hidden("stores", b"ab", b"c") == found[0]
