@@ -27,8 +27,9 @@ from pbx_stir.directory.routes import Route, Routes, Sealing, Served
 from pbx_stir.services.authentication import AuthenticationService, NeverSigned
 from pbx_stir.services.call import Direction, Outcome, Reason, Status, Verstat
 from pbx_stir.services.judgement import Judge, VerificationPolicy
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.services.used import UsedPassports
-from pbx_stir.services.verification import OpenedSet, VerificationService
+from pbx_stir.services.verification import VerificationService
 from pbx_stir.stir.advertisement import Advertisement
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.x5u import EgressRule

@@ -15,7 +15,7 @@ from typing import Final
 
 from pbx_stir.cps.arrivals import Arrivals
 from pbx_stir.cps.subscription import TRUSTED_SECONDS, Streams, Subscription, Wanted, keep_all
-from pbx_stir.services.verification import SealedOpener
+from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number_set import NumberSet
 

@@ -25,7 +25,7 @@ from typing import Final
 
 from pbx_stir.directory.key_files import KeyFiles, OwnKey
 from pbx_stir.errors import ConfigurationError, Malformed, MalformedSealed
-from pbx_stir.services.verification import OpenedSet
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir import sealing
 from pbx_stir.stir.sealing import Opened
 

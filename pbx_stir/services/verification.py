@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
@@ -21,6 +21,7 @@ from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
 from pbx_stir.services.placement_service import Answer, BareAnswer, Retrieval
+from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.services.steps import furthest, is_failure
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.used import Claim, SingleUse, Use
@@ -34,28 +35,6 @@ MOST_TOGETHER: Final = 2 * MOST_JUDGED
 WORK_SECONDS: Final = 0.1
 MOST_IDENTITIES: Final = 8
 CLOCK_OFF_SECONDS: Final = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedSet:
-    """What of some blobs was sealed to us: ``opened``, in the order given.
-
-    ``malformed`` were ours but not of the form, ``unread`` were left when the budget was over.
-    """
-
-    opened: tuple[Opened, ...] = ()
-    malformed: int = 0
-    unread: int = 0
-
-
-class SealedOpener(Protocol):
-    """Opens with our keys; more than a little of it off the event loop."""
-
-    async def open_sealed(
-        self, number: str, blobs: Sequence[bytes], give_up_at: float
-    ) -> OpenedSet:
-        """Open what is sealed to us and to ``number``, until ``give_up_at``; never raises."""
-        ...
 
 
 class OwnCps(Protocol):

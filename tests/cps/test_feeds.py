@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pbx_stir.cps.feeds import Feeds, names_of, sealed_to_us, wanted_of
 from pbx_stir.cps.subscription import CAUGHT_UP_SECONDS, Wanted
 from pbx_stir.errors import CpsUnavailable
-from pbx_stir.services.verification import OpenedSet
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir.sealing import Opened
 from tests.cps.conftest import Authority, Clock
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pbx_stir.directory import keyring as room
 from pbx_stir.directory.key_files import KeyFiles
 from pbx_stir.directory.keyring import Keyring
-from pbx_stir.services.verification import OpenedSet
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir import sealing
 
 NOW = 1_750_000_000.0

@@ -17,7 +17,7 @@ from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.call import Call, Mode, Outcome, Reason, Verstat
 from pbx_stir.services.placement_service import Answer
 from pbx_stir.services.reception import Clocks, Reception
-from pbx_stir.services.verification import OpenedSet
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir import sealing
 from pbx_stir.stir.number import is_emergency
 from tests.services import world

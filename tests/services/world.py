@@ -17,9 +17,10 @@ from pbx_stir.services.authentication import Destination
 from pbx_stir.services.call import Call, Direction, Mode, Reason
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.placement_service import Answer, StoreResult
+from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.services.trunk import Callers, Trunk
 from pbx_stir.services.used import UsedPassports
-from pbx_stir.services.verification import OpenedSet, VerificationService
+from pbx_stir.services.verification import VerificationService
 from pbx_stir.stir import credential, passport, sealing
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.credential import Credential
