@@ -122,6 +122,7 @@ class Subscription:
     async def run(self) -> None:
         """Hold the subscription until cancelled."""
         pause = FIRST_PAUSE_SECONDS
+        refused = 0
         while True:
             began = self._clock()
             longest = pause
@@ -130,7 +131,9 @@ class Subscription:
                 self._say("the stream ended")
             except CpsRefused as error:
                 self._say(error.message)
-                longest = REFUSED_PAUSE_SECONDS
+                refused += 1
+                # the first time it may have been our clock, which that answer has told of
+                longest = REFUSED_PAUSE_SECONDS if refused > 1 else pause
             except PbxStirError as error:
                 self._say(error.message)
             finally:
@@ -138,6 +141,7 @@ class Subscription:
                 self._arrivals.wake()
             if self._clock() >= began + GOOD_SECONDS:
                 pause = longest = FIRST_PAUSE_SECONDS
+                refused = 0
             # a CPS that comes back is not to meet all its subscribers at once
             await self._pause(self._uniform(longest / 2, longest))
             pause = min(2 * pause, LAST_PAUSE_SECONDS)

@@ -268,11 +268,13 @@ async def test_a_good_stream_makes_pauses_short_again(authority: Authority) -> N
 
 
 async def test_who_is_refused_asks_rarely(authority: Authority) -> None:
-    """A CPS that has no stream for us is asked again after minutes."""
+    """A CPS that has no stream for us is asked once more at once, and then after minutes."""
     scene = Scene(authority)
     scene.streams.refusal = CpsRefused("status 401", status=401)
     async with scene.running():
-        await eventually(lambda: scene.pauses == [subscription.REFUSED_PAUSE_SECONDS])
+        await eventually(lambda: scene.pauses == [1.0])
+        scene.go.set()
+        await eventually(lambda: scene.pauses == [1.0, subscription.REFUSED_PAUSE_SECONDS])
 
 
 async def test_a_connection_that_does_not_come_is_given_up(
