@@ -63,10 +63,10 @@ def _fill(world: World, cps: Cps, cores: Cores) -> tuple[float, float]:
     file = world.folder / "entries"
     write_requests(file, (post(str(FIRST_NUMBER + each), sealed_text()) for each in range(numbers)))
     began = time.monotonic()
-    for _ in range(_ENTRIES_OF_A_NUMBER):
-        done = load.run(Job(HOST, cps.port, file=str(file), processors=cores))
-        if not done.only(201):
-            raise LabError(f"not every entry was stored: {done.statuses}")
+    job = Job(HOST, cps.port, file=str(file), times=_ENTRIES_OF_A_NUMBER, processors=cores)
+    done = load.run(job)
+    if not done.only(201):
+        raise LabError(f"not every entry was stored: {done.statuses}")
     seconds = time.monotonic() - began
     full = Memory.of(cps.pid).now
     if seconds > _LIFETIME - 2:

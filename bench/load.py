@@ -34,9 +34,9 @@ class Job(msgspec.Struct, frozen=True):
 
     Either ``target``, a path in which ``%d`` is a number that counts from ``first`` and begins anew
     after ``numbers``, or ``file``: requests one after the other, each after its length in four
-    octets, big-endian. ``rate`` requests a second at random times, or None: as many as there is
-    room for, one under way on each connection. Ends after ``seconds``, after ``count`` requests, or
-    at the end of the file. ``ca`` is a PEM file: then it speaks TLS.
+    octets, big-endian, and all that so many ``times``. ``rate`` requests a second at random times,
+    or None: as many as there is room for, one under way on each connection. Ends after ``seconds``,
+    after ``count`` requests, or at the end of the file. ``ca`` is a PEM file: then it speaks TLS.
     """
 
     host: str
@@ -46,6 +46,7 @@ class Job(msgspec.Struct, frozen=True):
     first: int = 0
     numbers: int = 1 << 62
     file: str = ""
+    times: int = 1
     rate: float | None = None
     seconds: float = _GIVE_UP_SECONDS
     count: int = 1 << 62
@@ -203,7 +204,8 @@ class _Load:
 def requests(job: Job) -> Iterator[bytes]:
     """Give a job's requests one after the other."""
     if job.file:
-        yield from _from_file(Path(job.file), job.count)
+        for _ in range(job.times):
+            yield from _from_file(Path(job.file), job.count)
         return
     pattern = f"GET {job.target} HTTP/1.1\r\nHost: {job.host}\r\n{job.headers}\r\n".encode()
     counted = b"%d" in pattern
