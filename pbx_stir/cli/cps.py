@@ -186,15 +186,16 @@ def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
     """Run several processes; each reads the configuration for itself."""
     from pbx_stir.cli.workers import held_port, run_workers
 
-    with held_port(shared.host, shared.port) as port:
+    with held_port(shared.host, shared.port) as port, contextlib.ExitStack() as held:
+        bare_port = _held_bare_port(args, held)
 
         def work(desk: Desk) -> int:
             try:
                 settings = replace(settings_from(args), port=port, shared_port=True)
-                # its store is in memory: one of the workers has it all
-                bare = None
-                if desk.index == 0:
-                    bare = bare_settings(args.config, settings, parse_listen)
+                bare = bare_settings(args.config, settings, parse_listen)
+                if bare is not None:
+                    common = replace(bare.common, port=bare_port, shared_port=True)
+                    bare = replace(bare, common=common)
                 if settings.metrics:
                     host, first = parse_listen(settings.metrics)
                     settings = replace(settings, metrics=f"{_bracketed(host)}:{first + desk.index}")
@@ -204,6 +205,17 @@ def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
                 return 2 if isinstance(error, UsageError) else 1
 
         return run_workers(shared.workers, work)
+
+
+def _held_bare_port(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
+    """Hold the port for unsealed PASSporTs too; 0 where there is none."""
+    from pathlib import Path
+
+    from pbx_stir import config
+    from pbx_stir.cli.workers import held_port
+
+    listen = config.load(Path(args.config)).values.cps.bare.listen if args.config else None
+    return held.enter_context(held_port(*parse_listen(listen))) if listen else 0
 
 
 def _bracketed(host: str) -> str:
@@ -227,9 +239,13 @@ def serve(
 
 
 async def _shared(
-    running: contextlib.AsyncExitStack, settings: CpsSettings, redis: RedisSettings
-) -> tuple[CpsSettings, EntryStore]:
-    """Have on Redis what else were in memory."""
+    running: contextlib.AsyncExitStack,
+    settings: CpsSettings,
+    redis: RedisSettings,
+    *,
+    bare_lifetime_seconds: int,
+) -> tuple[CpsSettings, EntryStore, EntryStore]:
+    """Have on Redis what else were in memory: settings, and the stores of both listeners."""
     try:
         from pbx_stir.redis_backend.sharing import sharing
     except ImportError as error:
@@ -241,9 +257,11 @@ async def _shared(
             redis,
             lifetime_seconds=settings.lifetime_seconds,
             max_entries_of_a_number=settings.max_entries_of_a_number,
+            bare_lifetime_seconds=bare_lifetime_seconds,
         )
     )
-    return replace(settings, ledger=shared.ledger, secrets=shared.secrets), shared.store
+    settings = replace(settings, ledger=shared.ledger, secrets=shared.secrets)
+    return settings, shared.store, shared.bare_store
 
 
 async def _serve(
@@ -267,8 +285,12 @@ async def _serve(
         loop.add_reader(desk.lifeline, stop.set)
     async with contextlib.AsyncExitStack() as running:
         store: EntryStore | None = None
+        bare_store: EntryStore | None = None
         if redis is not None:
-            settings, store = await _shared(running, settings, redis)
+            seconds = bare.new_store().lifetime_seconds if bare is not None else 0
+            settings, store, bare_store = await _shared(
+                running, settings, redis, bare_lifetime_seconds=seconds
+            )
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
@@ -287,8 +309,11 @@ async def _serve(
             bare = replace(bare, common=replace(bare.common, ledger=ledger))
             bare_tls = ServerTls(bare.common)
             reloads.append(bare_tls.reload)
-            second = await running.enter_async_context(listening_bare(bare, tls=bare_tls))
-            print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
+            second = await running.enter_async_context(
+                listening_bare(bare, bare_store, tls=bare_tls)
+            )
+            if desk is None or desk.index == 0:
+                print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
         reread_on_hangup(running, reloads)
         if desk is None:
             print(f"listening on {url}", file=sys.stderr, flush=True)

@@ -95,11 +95,12 @@ class ArrivalIndex:
 
 
 class Tail:
-    """Reads the streams of arrivals; ``told`` is awaited with what was not known before."""
+    """Reads the streams ``keys``; ``told`` is awaited with what was not known before."""
 
     def __init__(
         self,
         connection: Connection,
+        keys: Sequence[bytes],
         index: ArrivalIndex,
         lifetime_ms: int,
         told: Callable[[Sequence[Announced]], Awaitable[None]],
@@ -108,10 +109,9 @@ class Tail:
         self._index = index
         self._lifetime_ms = lifetime_ms
         self._told = told
-        keys = shard_keys(connection)
         # Streams of several slots cannot be read by one command, of a single server they can.
         is_cluster = connection.settings.is_cluster
-        self._groups = [[key] for key in keys] if is_cluster else [keys]
+        self._groups = [[key] for key in keys] if is_cluster else [list(keys)]
         self._behind = set(range(len(self._groups)))
 
     @property
@@ -166,15 +166,15 @@ class Tail:
             raise StoreUnavailable("redis does not tell the time") from error
 
 
-def shard_keys(connection: Connection) -> list[bytes]:
-    """Name the streams of arrivals: their slots lie evenly, so that each master has about as many.
+def shard_keys(connection: Connection, name: bytes) -> list[bytes]:
+    """Name a store's streams of arrivals: evenly over the slots, so that each master has as many.
 
     The names are the same everywhere and always, whatever the cluster.
     """
     keys: list[bytes] = []
     candidate = 0
     while len(keys) < SHARDS:
-        key = b"pbx-stir:arrivals:{%d}" % candidate
+        key = b"%s:arrivals:{%d}" % (name, candidate)
         if connection.slot(key) * SHARDS // SLOTS == len(keys):
             keys.append(key)
         candidate += 1

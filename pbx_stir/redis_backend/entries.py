@@ -36,6 +36,7 @@ from pbx_stir.redis_backend.clock import SharedClock
 from pbx_stir.redis_backend.connection import Connection, Script
 from pbx_stir.stir import sealing
 
+DEFAULT_NAME: Final = b"pbx-stir"
 COMPLAINT_SECONDS: Final = 60.0
 _AT_ONCE: Final = 16
 _SEALED_WIRE_OCTETS: Final = len(sealing.to_wire(bytes(sealing.SEALED_OCTETS)))
@@ -110,21 +111,28 @@ class RedisStore:
         lifetime_seconds: int = DEFAULT_LIFETIME_SECONDS,
         *,
         max_entries_of_a_number: int = MAX_ENTRIES_OF_A_NUMBER,
+        name: bytes = DEFAULT_NAME,
+        clock: SharedClock | None = None,
     ) -> None:
-        """Raise ``ValueError`` for a lifetime outside 5 to 60 s, or a cap that holds nothing."""
+        """Take what its keys begin with, and a clock where another store follows one already.
+
+        Raises ``ValueError`` for a lifetime outside 5 to 60 s, or a cap that holds nothing.
+        """
         if not MIN_LIFETIME_SECONDS <= lifetime_seconds <= MAX_LIFETIME_SECONDS:
             raise ValueError(f"a lifetime of {lifetime_seconds} seconds is not within 5 to 60")
         if not 1 <= max_entries_of_a_number <= MAX_ENTRIES_OF_A_NUMBER:
             raise ValueError("the store's caps leave no room, or more than a list holds")
         self.lifetime_seconds = lifetime_seconds
-        self._shared_clock = SharedClock(connection)
-        self.clock: Callable[[], float] | None = self._shared_clock
+        self._follows = clock is None
+        self.shared_clock = SharedClock(connection) if clock is None else clock
+        self.clock: Callable[[], float] | None = self.shared_clock
         self._connection = connection
+        self._name = name
         self._max_entries_of_a_number = max_entries_of_a_number
         self._lifetime_ms = lifetime_seconds * 1000
         self._index = ArrivalIndex(self._lifetime_ms)
-        self._tail = Tail(connection, self._index, self._lifetime_ms, self._tell)
-        self._shards = shard_keys(connection)
+        self._shards = shard_keys(connection, name)
+        self._tail = Tail(connection, self._shards, self._index, self._lifetime_ms, self._tell)
         self._told: list[Callable[[Placed], None]] = []
         self._next_complaint = 0.0
 
@@ -136,7 +144,8 @@ class RedisStore:
     async def run(self) -> None:
         """Follow the clock and the arrivals, for ever."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._shared_clock.run())
+            if self._follows:
+                group.create_task(self.shared_clock.run())
             group.create_task(self._tail.run())
 
     async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
@@ -145,7 +154,7 @@ class RedisStore:
         Where the answer was lost the entry may be there, under an id that nobody was told.
         """
         entry_id = format_id(secrets.token_bytes(16))
-        key = _key(number)
+        key = self._key(number)
         is_single = not self._connection.settings.is_cluster
         shard = self._shard(key)
         place = await self._connection.script(
@@ -190,6 +199,9 @@ class RedisStore:
         """Forget where expired entries were; Redis frees the entries themselves."""
         self._index.sweep(self._now_ms())
 
+    def _key(self, number: str) -> bytes:
+        return b"%s:{%s}" % (self._name, number.encode())
+
     def _shard(self, key: bytes) -> bytes:
         """Choose a stream of arrivals: one that is lost when the number's own is, if there is."""
         near = self._shards
@@ -198,10 +210,10 @@ class RedisStore:
         return random.choice(near)  # noqa: S311  spreads load, hides nothing
 
     def _now_ms(self) -> int:
-        return int(self._shared_clock() * 1000)
+        return int(self.shared_clock() * 1000)
 
     async def _read(self, number: str, first: bytes, last: bytes) -> list[Entry]:
-        key = _key(number)
+        key = self._key(number)
         answer = await self._connection.script(_READ, [key], self._lifetime_ms, first, last)
         try:
             return [_entry(*record) for record in answer]
@@ -243,10 +255,6 @@ class RedisStore:
             for each, entries in zip(some, await asyncio.gather(*reads), strict=True):
                 found += [Placed(each.number, entry) for entry in entries if entry.id == each.id]
         return found
-
-
-def _key(number: str) -> bytes:
-    return b"pbx-stir:{%s}" % number.encode()
 
 
 def _packed(wire: bytes) -> tuple[bytes, bytes]:

@@ -31,6 +31,18 @@ async def test_it_is_an_entry_store(connection: Connection) -> None:
     assert store.clock is not None
 
 
+async def test_stores_of_two_names_share_nothing(connection: Connection, running: Any) -> None:
+    """Sealed and unsealed PASSporTs on one Redis: neither is ever given for the other."""
+    sealed_ones = RedisStore(connection)
+    bare = RedisStore(connection, 60, name=b"pbx-stir-bare", clock=sealed_ones.shared_clock)
+    await sealed_ones.add(NUMBER, b"sealed", 0)
+    await bare.add(NUMBER, b"bare", 0)
+    for store, wire in ((sealed_ones, b"sealed"), (bare, b"bare")):
+        async with running(store):
+            assert [entry.wire for entry in await store.entries(NUMBER, 0)] == [wire]
+            assert [one.entry.wire for one in await store.under("1212", 0)] == [wire]
+
+
 @pytest.mark.parametrize("bad", [4, 61])
 def test_a_lifetime_out_of_bounds_is_refused(bad: int) -> None:
     """As the store in memory refuses it."""
