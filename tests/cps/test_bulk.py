@@ -122,7 +122,7 @@ async def test_items_are_served_there_too(
     """Each href of a page gives the entry, dummies too; others' entries and unknown ids are 404."""
     async with run(anchors=lambda: authority.anchors) as cps, Asker(cps.url, company) as asker:
         stored = await fill(cps, MINE[:2])
-        foreign = await fill(cps, ["12125559999"])
+        foreign = await fill(cps, ["12125559999", MINE[0] + "0"])
         (page,) = await walk(asker, BULK)
         for entry in page.entries:
             for slash in ("", "/"):

@@ -271,6 +271,15 @@ def _der(certificate: object) -> bytes:
 # over HTTP
 
 
+def test_an_authority_s_numbers_bound_a_code() -> None:
+    """What the table gives a code, but not its authority's list of numbers, it does not hold."""
+    chain, anchors = _issued(TnAuthList(spcs=("123A",)), TnAuthList(("123A",), (), (NUMBER,)))
+    path = find_path(parse_chain([_der(each) for each in chain]), anchors, NOW)
+    holder = Holder.of(path, SpcPolicy(table={"1": frozenset({"123A"})}), anchors)
+    assert holder.may(NUMBER)
+    assert not holder.may(OTHER)
+
+
 async def test_under_holders_others_get_dummies_alone(
     run: Run, authority: Authority, company: Credential
 ) -> None:

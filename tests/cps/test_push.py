@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -17,6 +17,7 @@ from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.listening import listening
 from pbx_stir.cps.push import PushLimits
 from pbx_stir.cps.settings import CpsSettings
+from pbx_stir.cps.store import Entry
 from pbx_stir.stir import sealing
 from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.credential import Credential
@@ -90,11 +91,12 @@ async def test_a_prefix_brings_the_holder_s_numbers_alone(
 ) -> None:
     """Entries of other holders' numbers with the same prefix do not come, before or after."""
     async with running(run, authority) as cps, Asker(cps.url, company) as asker:
-        foreign = [await add(cps, "12125559999")]
+        # between the holder's own numbers, and with all their digits but the last
+        foreign = [await add(cps, f"{NUMBER[:-1]}9"), await add(cps, "12125559999")]
         first = await add(cps, SECOND)
         async with asker.stream("/cps/1*/ppts") as stream:
             await stream.until(first)
-            foreign.append(await add(cps, "12125559999"))
+            foreign += [await add(cps, f"{NUMBER[:-1]}9"), await add(cps, "12125559999")]
             last = await add(cps)
             came = {each.id: each.number for each in await stream.until(last)}
             assert not set(foreign) & set(came)
@@ -144,13 +146,51 @@ async def test_dummies_arrive_too(authority: Authority, company: Credential) -> 
         asker.stream(PATH) as stream,
     ):
         await stream.read_until(b"id: ")
-        begun = {each.id for each in stream.came}
+        begun = json.loads((await asker.ask(PATH))[2])["ppts"]
+        assert {each.href for each in stream.came} <= set(begun)
         async with asyncio.timeout(20):
-            while {each.id for each in stream.came} <= begun:
+            while len({each.href for each in stream.came} - set(begun)) < 2:
                 await stream._read()
+        ids = [each.id for each in stream.came]
+        assert len(ids) == len(set(ids))
         newest = stream.came[-1]
         listed = json.loads((await asker.ask(PATH + "?expand=1"))[2])["ppts"]
         assert {"href": newest.href, "passport": newest.wire.decode()} in listed
+
+
+async def test_a_stream_begins_with_what_a_list_shows(
+    run: Run, authority: Authority, company: Credential
+) -> None:
+    """Dummies and real entries are there from the beginning, as in a list or page."""
+    async with running(run, authority) as cps, Asker(cps.url, company) as asker:
+        await add(cps)
+        for path in (PATH, BULK):
+            listed = json.loads((await asker.ask(path + "?expand=1"))[2])["ppts"]
+            ids = {each["href"].rpartition("/")[2] for each in listed}
+            assert len(ids) in (3, 4)
+            async with asker.stream(path) as stream:
+                assert {each.id for each in await stream.until(*ids)} == ids
+
+
+async def test_what_arrives_while_it_is_looked_for_comes_once(
+    run: Run, authority: Authority, company: Credential
+) -> None:
+    """An entry that is both in what was there and among the arrivals is told once."""
+    async with running(run, authority) as cps, Asker(cps.url, company) as asker:
+        look = cps.store.entries
+        stored = []
+
+        async def entries(number: str, now: float) -> Sequence[Entry]:
+            stored.append(await cps.store.add(number, sealed(), now))
+            await asyncio.sleep(0)
+            return await look(number, now)
+
+        cps.store.entries = entries  # type: ignore[method-assign]
+        async with asker.stream(PATH) as stream:
+            await stream.until(stored[0])
+            last = await add(cps)
+            ids = [each.id for each in await stream.until(last)]
+            assert ids.count(stored[0]) == 1
 
 
 def test_what_is_coming_is_what_comes() -> None:
