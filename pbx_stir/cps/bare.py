@@ -26,6 +26,7 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import (
@@ -43,6 +44,7 @@ from pbx_stir.cps.names import cps_names
 from pbx_stir.cps.server import DRAINED, SWEEP_SECONDS
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import Entry, EntryStore, MemoryStore
+from pbx_stir.cps.tally import Tally
 from pbx_stir.cps.wire import Resource, Target
 from pbx_stir.errors import ConfigurationError, Malformed, MalformedNumber, StoreUnavailable
 from pbx_stir.stir import jws, passport
@@ -99,17 +101,36 @@ def build_bare_application(
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
+    tally: Tally | None = None,
 ) -> web.Application:
     """Build the application; ``now`` is the wall clock, ``clock`` one that never steps.
 
-    ``store`` must be this application's alone. Raises ``ConfigurationError``.
+    ``store`` must be this application's alone. ``tally`` counts what is answered, by resources of
+    its own: "bare-collection" and the like. Raises ``ConfigurationError``.
     """
     service = _Bare(settings, store, now, clock)
-    application = web.Application(middlewares=[failures_as_problems])
+    counted = _counting(tally) if tally is not None else []
+    application = web.Application(middlewares=[*counted, failures_as_problems])
     application.router.add_route("*", "/{path:.*}", service.answer, expect_handler=_continue_later)
     application.cleanup_ctx.append(service.sweeping)
     application[DRAINED] = service.drained
     return application
+
+
+def _counting(tally: Tally) -> list[Middleware]:
+    @web.middleware
+    async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        try:
+            target = wire.parse_target(request.rel_url.raw_path)
+        except MalformedNumber:
+            target = None
+        known = target is not None and target.resource in _ALLOW
+        resource = target.resource.value if target is not None and known else "none"
+        tally.answered(f"bare-{resource}", request.method, response.status)
+        return response
+
+    return [counting]
 
 
 async def _continue_later(request: web.Request) -> None:

@@ -64,13 +64,14 @@ async def listening_bare(
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
+    tally: Tally | None = None,
     tls: ServerTls | None = None,
 ) -> AsyncIterator[str]:
     """Run the listener for unsealed PASSporTs (RFC 9888) the same way; give its URL."""
 
     def build() -> web.Application:
         held = store if store is not None else settings.new_store()
-        return build_bare_application(settings, held, now, clock=clock)
+        return build_bare_application(settings, held, now, clock=clock, tally=tally)
 
     async with _serving(settings.common, build, clock, None, tls) as url:
         yield url

@@ -23,6 +23,7 @@ from pbx_stir.cps.bare import ANY, SIGNED, BareSettings
 from pbx_stir.cps.listening import listening_bare
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import MemoryStore
+from pbx_stir.cps.tally import Tally
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.stir import credential as credentials
 from pbx_stir.stir import passport
@@ -463,6 +464,25 @@ def test_any_octets_are_answered(body: bytes, value: str) -> None:
             return (await bare.ask("POST", PATH, body, X_Other=value.strip()))[0]
 
     assert asyncio.run(once()) in {400, 413, 415}
+
+
+async def test_answers_are_counted_apart_from_sealed_ones(authority: Authority) -> None:
+    """By resources of this listener's own, without a number."""
+    tally = Tally()
+    settings = BareSettings(CpsSettings(port=0, tls=False), ANY, ANY)
+    async with (
+        listening_bare(settings, tally=tally) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        for path in (PATH, "/health", f"/cps/{BOB}/keys", "/cps/bob/ppts"):
+            async with session.get(url + path) as response:
+                await response.read()
+    assert tally.requests == {
+        ("bare-collection", "GET", 200): 1,
+        ("bare-health", "GET", 200): 1,
+        ("bare-none", "GET", 404): 1,
+        ("bare-none", "GET", 400): 1,
+    }
 
 
 async def test_a_tls_client_may_show_its_certificate(
