@@ -310,7 +310,7 @@ async def _serve(
             bare_tls = ServerTls(bare.common)
             reloads.append(bare_tls.reload)
             second = await running.enter_async_context(
-                listening_bare(bare, bare_store, tls=bare_tls)
+                listening_bare(bare, bare_store, tally=tally, tls=bare_tls)
             )
             if desk is None or desk.index == 0:
                 print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
