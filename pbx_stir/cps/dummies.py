@@ -136,6 +136,7 @@ class Dummies:
         self._ready: dict[str, _Ready] = {}
         # When each was looked at last, the one longest ago first.
         self._looked_us: OrderedDict[str, int] = OrderedDict()
+        self._pushed_out = 0
 
     def ids(self, number: str, now: float) -> list[tuple[float, str]]:
         """Give (arrival, id) of the two or three dummies alive at ``now``, newest first."""
@@ -181,9 +182,12 @@ class Dummies:
             if now_us - self._lifetime_us < looked_us:
                 break
             self._forget(number)
+        # Where all have been pushed out since the last sweep, what is drawn now would be too.
+        ahead_us = now_us + (_AHEAD_US if self._pushed_out < self._cached else 0)
+        self._pushed_out = 0
         for number, ready in self._ready.items():
             next_us = self._last_start(now_us, ready.phase_us) + self._period_us
-            for start_us in range(next_us, now_us + _AHEAD_US, self._period_us):
+            for start_us in range(next_us, ahead_us, self._period_us):
                 if start_us not in ready.slots:
                     ready.slots[start_us] = self._draw(number, start_us)
             for start_us in [each for each in ready.slots if each <= oldest_start_us]:
@@ -198,6 +202,7 @@ class Dummies:
             phase_us = _fraction(hmac.digest(key, number.encode(), "sha256"), self._period_us)
             if len(self._ready) == self._cached:
                 self._forget(next(iter(self._looked_us)))
+                self._pushed_out += 1
             self._ready[number] = _Ready(phase_us, {})
         self._looked_us[number] = now_us
 

@@ -193,6 +193,17 @@ def test_who_looks_often_never_waits_for_a_dummy(monkeypatch: pytest.MonkeyPatch
             assert not derived
 
 
+def test_a_flood_of_numbers_draws_nothing_ahead() -> None:
+    """What would be pushed out before anybody looks again is not drawn; later it is, again."""
+    dummies = known(cached=20)
+    for each in range(40):
+        dummies.entries(f"1{each}", 100.0)
+    dummies.sweep(100.5)
+    assert {len(each.slots) for each in dummies._ready.values()} == {3}
+    dummies.sweep(101.5)
+    assert {len(each.slots) for each in dummies._ready.values()} == {3, 4}
+
+
 def test_a_number_that_nobody_looks_at_is_forgotten() -> None:
     """One lifetime after the last look nothing is kept of it."""
     dummies = known()
