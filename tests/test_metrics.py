@@ -45,6 +45,7 @@ async def test_what_a_cps_answered_is_counted() -> None:
     assert f'{name}{{method="GET",resource="none",status="404"}} 1.0' in text
     assert f'{name}{{method="GET",resource="none",status="400"}} 1.0' in text
     assert "pbx_stir_cps_connections 1.0" in text
+    assert "pbx_stir_cps_entries 0.0" in text
     for private in (NUMBER, "DELETE", "127.0.0.1", "nothing-here"):
         assert private not in text
 

@@ -28,7 +28,7 @@ from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
 from pbx_stir.cps.retrievals import Retrievals
 from pbx_stir.cps.settings import CpsSettings
-from pbx_stir.cps.store import EntryStore
+from pbx_stir.cps.store import EntryStore, MemoryStore
 from pbx_stir.cps.storing import Storing
 from pbx_stir.cps.tally import Tally
 from pbx_stir.cps.wire import Resource, Target
@@ -69,6 +69,9 @@ def build_application(
     service = _Service(settings, store, now, clock)
     if tally is not None:
         tally.gauges["streams"] = service.streams
+        if isinstance(store, MemoryStore):
+            tally.gauges["entries"] = store.__len__
+            tally.gauges["store_octets"] = lambda: store.octets
     counted = _counting(tally) if tally is not None else []
     application = web.Application(middlewares=[*counted, failures_as_problems])
     # One route: paths are told apart before they are decoded, see wire.parse_target.
