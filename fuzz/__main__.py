@@ -20,6 +20,7 @@ TARGETS = (
     "sealed",
     "record",
     "advertisement",
+    "storage_token",
     "number",
     "announcement",
     "cps_answer",
