@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.elsewhere import check_elsewhere
 from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir.checks.redis import check_redis
 from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.clients import proxy_of
 from pbx_stir.config import AsteriskSection, Loaded
@@ -37,6 +38,8 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
     for one, section in zip(settings, loaded.values.asterisk, strict=False):
         async for found in _pbx(loaded, one, section):
             yield found
+    async for found in check_redis(loaded):
+        yield found
     try:
         storing, retrieving = (_client(loaded, name) for name in ("store_proxy", "retrieve_proxy"))
     except ConfigurationError:

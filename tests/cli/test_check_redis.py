@@ -1,0 +1,71 @@
+"""``pbx-stir check`` asks the Redis that a configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.redis_servers import RedisServer, free_ports, redis_server, running_redis
+from pbx_stir import config
+from pbx_stir.checks.redis import check_redis
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis with a password."""
+    if redis_server() is None:
+        pytest.skip("redis-server is not installed")
+    with running_redis(tmp_path / "redis", ("requirepass", "right")) as one:
+        yield one
+
+
+async def codes(folder: Path, text: str) -> list[str]:
+    """What is found in a configuration."""
+    path = folder / "pbx-stir.toml"
+    path.write_text(text)
+    return [one.code async for one in check_redis(config.load(path))]
+
+
+async def test_no_redis_is_no_finding(tmp_path: Path) -> None:
+    """Who needs none hears nothing of it."""
+    assert await codes(tmp_path, "") == []
+
+
+async def test_a_redis_as_it_should_be_is_no_finding(tmp_path: Path, server: RedisServer) -> None:
+    """The password is the file's."""
+    secret = tmp_path / "redis.secret"
+    secret.write_text("right\n")
+    secret.chmod(0o600)
+    table = f'url = "{server.url}"\npassword_file = "redis.secret"\n'
+    assert await codes(tmp_path, f"[cps]\nworkers = 2\n[cps.redis]\n{table}") == []
+    assert await codes(tmp_path, f"[verification.redis]\n{table}") == []
+
+
+async def test_a_wrong_password_is_found(tmp_path: Path, server: RedisServer) -> None:
+    """As a mistake of the configuration."""
+    assert await codes(tmp_path, f'[cps.redis]\nurl = "{server.url}"\n') == ["redis-wrong"]
+
+
+async def test_nobody_there_is_found(tmp_path: Path) -> None:
+    """With what it means for requests and calls."""
+    url = f"redis://127.0.0.1:{free_ports(1)[0]}"
+    assert await codes(tmp_path, f'[cps.redis]\nurl = "{url}"\n') == ["redis-unreachable"]
+
+
+@pytest.mark.parametrize("text", ["[cps]\nworkers = 2\n", '[verification]\nsingle_use = "redis"\n'])
+async def test_a_missing_table_is_found(tmp_path: Path, text: str) -> None:
+    """The services would not start."""
+    assert await codes(tmp_path, text) == ["redis-missing"]
+
+
+async def test_a_url_that_is_none_is_found(tmp_path: Path) -> None:
+    """Nothing is connected to."""
+    assert await codes(tmp_path, '[cps.redis]\nurl = "http://x"\n') == ["redis-wrong"]
+
+
+async def test_clear_text_over_a_network_is_found(tmp_path: Path) -> None:
+    """Numbers stand in Redis' keys."""
+    found = await codes(tmp_path, '[cps.redis]\nurl = "redis://redis.invalid"\n')
+    assert found == ["redis-cleartext", "redis-unreachable"]
