@@ -393,3 +393,29 @@ async def test_nothing_of_a_token_is_logged(caplog: pytest.LogCaptureFixture) ->
     for secret in (base64.urlsafe_b64encode(token.token.key)[:40].decode(), "1212555"):
         ours = [record for record in caplog.records if record.name.startswith("pbx_stir")]
         assert all(secret not in record.getMessage() for record in ours)
+
+
+@pytest.mark.parametrize(
+    ("configured", "names", "name"),
+    [
+        (("CPS.example.net", "a.example.net"), (), "cps.example.net"),
+        (("[::1]",), (), "::1"),
+        ((), ("b.example.net", "a.example.net", "192.0.2.1", "::1"), "a.example.net"),
+        ((), ("192.0.2.1", "::1"), "192.0.2.1"),
+        ((), ("localhost", "127.0.0.1", "::1"), "localhost"),
+    ],
+)
+def test_tokens_bear_one_name(
+    configured: tuple[str, ...], names: tuple[str, ...], name: str
+) -> None:
+    """The first that is configured, else a host name of the certificate before its addresses."""
+    assert issuing._issuer_name(CpsSettings(names=configured), names) == name
+
+
+async def test_one_peer_leaves_issuing_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks for nothing useful runs out of requests by itself."""
+    monkeypatch.setattr("pbx_stir.cps.server._peer_name", lambda _: "192.0.2.1")
+    async with desk(issue_rate_of_a_peer=1.0) as (_, sender):
+        found = [await sender.ask("POST", exchange.TOKENS_PATH, b"") for _ in range(3)]
+        assert [status for status, _, _ in found] == [401, 401, 429]
+        assert (await sender.ask("GET", exchange.TOKENS_PATH))[0] == 200
