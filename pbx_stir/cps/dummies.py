@@ -137,6 +137,22 @@ class Dummies:
         # When each was looked at last, the one longest ago first.
         self._looked_us: OrderedDict[str, int] = OrderedDict()
         self._pushed_out = 0
+        self._apart: list[Dummies] = []
+
+    def apart(self) -> Dummies:
+        """Give the same dummies, kept ready by looks of their own, and swept with these.
+
+        How long a look takes tells whether somebody has looked before: not the one who may only see
+        dummies, when a holder has.
+        """
+        twin = type(self)(
+            self._lifetime_us // _MICROSECONDS,
+            epoch_secrets=self._secrets,
+            epoch_seconds=self._epoch_us // _MICROSECONDS,
+            cached=self._cached,
+        )
+        self._apart.append(twin)
+        return twin
 
     def ids(self, number: str, now: float) -> list[tuple[float, str]]:
         """Give (arrival, id) of the two or three dummies alive at ``now``, newest first."""
@@ -192,6 +208,8 @@ class Dummies:
                     ready.slots[start_us] = self._draw(number, start_us)
             for start_us in [each for each in ready.slots if each <= oldest_start_us]:
                 del ready.slots[start_us]
+        for twin in self._apart:
+            twin.sweep(now)
 
     def _note(self, number: str, now_us: int) -> None:
         """Remember that somebody looks at a number; forget another where they become too many."""

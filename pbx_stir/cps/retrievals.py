@@ -61,9 +61,10 @@ class Retrievals:
         self._holders = _holders(settings, now)
         self._asking = Asking(self._holders, client_certificates=settings.client_certificates)
         only = settings.retrieval == HOLDERS
-        self._single = Retrieving(store, dummies, clock, holders_only=only)
-        self._bulk = Bulk(store, dummies, clock)
-        self._push = Push(store, dummies, clock, self._is_still, limits)
+        held = dummies.apart()
+        self._single = Retrieving(store, dummies, clock, holders_only=only, for_holders=held)
+        self._bulk = Bulk(store, held, clock)
+        self._push = Push(store, held, clock, self._is_still, limits)
 
     def begin(self) -> None:
         """Listen to arrivals, in the running loop."""

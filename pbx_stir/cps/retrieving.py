@@ -29,10 +29,15 @@ class Retrieving:
         clock: Callable[[], float],
         *,
         holders_only: bool = False,
+        for_holders: Dummies | None = None,
     ) -> None:
-        """``holders_only`` gives dummies alone to whoever has not shown to hold the number."""
+        """``holders_only`` gives dummies alone to whoever has not shown to hold the number.
+
+        ``for_holders`` are the same dummies, apart: nobody else can tell that a holder has looked.
+        """
         self._store = store
         self._dummies = dummies
+        self._for_holders = dummies if for_holders is None else for_holders
         self._clock = clock
         self._holders_only = holders_only
 
@@ -43,10 +48,10 @@ class Retrieving:
         now = self._clock()
         real = await self._real(number, holder, now)
         if request.rel_url.raw_query_string and request.query.get("expand") == "1":
-            entries = self._entries(number, real, now)
+            entries = self._entries(number, real, holder, now)
             body = wire.format_expanded(number, ((each.id, each.wire) for each in entries))
             return answer(200, body, wire.JSON_TYPE)
-        ids = self._ids(number, real, now)
+        ids = self._ids(number, real, holder, now)
         if wire.prefers_uri_list(request.headers.get("Accept", "")):
             return answer(200, wire.format_uri_list(number, ids), wire.URI_LIST_TYPE)
         return answer(200, wire.format_list(number, ids), wire.JSON_TYPE)
@@ -58,7 +63,8 @@ class Retrieving:
         """
         now = self._clock()
         real = await self._real(target.number, holder, now)
-        wires = {entry.id: entry.wire for entry in self._entries(target.number, real, now)}
+        entries = self._entries(target.number, real, holder, now)
+        wires = {entry.id: entry.wire for entry in entries}
         text = wires.get(target.id)
         if text is None:
             raise Failure(404, "there is no such passport, or no longer")
@@ -71,12 +77,18 @@ class Retrieving:
             return ()
         return await self._store.entries(number, now)
 
-    def _entries(self, number: str, real: Sequence[Entry], now: float) -> list[Entry]:
+    def _entries(
+        self, number: str, real: Sequence[Entry], holder: Holder | None, now: float
+    ) -> list[Entry]:
         """Give real entries and dummies alike, newest first."""
-        entries = [*real, *self._dummies.entries(number, now)]
+        is_held = holder is not None and holder.may(number)
+        dummies = self._for_holders if is_held else self._dummies
+        entries = [*real, *dummies.entries(number, now)]
         entries.sort(key=lambda entry: (-entry.arrival, entry.id))
         return entries[: wire.MAX_LISTED]
 
-    def _ids(self, number: str, real: Sequence[Entry], now: float) -> list[str]:
+    def _ids(
+        self, number: str, real: Sequence[Entry], holder: Holder | None, now: float
+    ) -> list[str]:
         """Give the ids of the same, at the cost of the same: an item is most likely asked next."""
-        return [entry.id for entry in self._entries(number, real, now)]
+        return [entry.id for entry in self._entries(number, real, holder, now)]

@@ -193,6 +193,27 @@ def test_who_looks_often_never_waits_for_a_dummy(monkeypatch: pytest.MonkeyPatch
             assert not derived
 
 
+def test_looks_apart_are_not_noticed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dummies are the same, but a look costs as much as if nobody had looked there."""
+    derived: list[bytes] = []
+    original = sealing.dummy
+
+    def counting(seed: bytes) -> bytes:
+        derived.append(seed)
+        return original(seed)
+
+    monkeypatch.setattr(sealing, "dummy", counting)
+    dummies = known()
+    held = dummies.apart()
+    seen = held.entries(NUMBER, 100.0)
+    dummies.sweep(100.5)
+    derived.clear()
+    assert dummies.entries(NUMBER, 100.0) == seen
+    assert len(derived) == 3
+    dummies.sweep(200.0)
+    assert not held._ready
+
+
 def test_a_flood_of_numbers_draws_nothing_ahead() -> None:
     """What would be pushed out before anybody looks again is not drawn; later it is, again."""
     dummies = known(cached=20)
