@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,7 +58,10 @@ async def test_a_lost_connection_loses_nothing_alive(
     server: RedisServer, running: Any, eventually: Any
 ) -> None:
     """What is stored while a worker does not hear it is told late, and nothing is told twice."""
-    deaf, hearing = Connection(settings(server.url)), Connection(settings(server.url))
+    deaf, hearing = (
+        Connection(replace(settings(server.url), command_seconds=5.0)),
+        Connection(replace(settings(server.url), command_seconds=5.0)),
+    )
     told: list[Placed] = []
     mine = RedisStore(hearing)
     async with running(RedisStore(deaf)) as theirs:
@@ -92,7 +96,7 @@ async def test_a_lost_connection_loses_nothing_alive(
 
 async def test_who_has_not_heard_does_not_pretend(server: RedisServer, running: Any) -> None:
     """A bulk retrieval is refused while Redis is lost, and where nothing was heard yet."""
-    connection = Connection(settings(server.url))
+    connection = Connection(replace(settings(server.url), command_seconds=5.0))
     with pytest.raises(StoreUnavailable):
         await RedisStore(connection).under("1212", 0)
     async with running(RedisStore(connection)) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,7 +91,7 @@ async def test_any_text_comes_back_as_it_was(connection: Connection, wire: bytes
 async def test_octets_are_kept_decoded(shared_server: RedisServer) -> None:
     """A sealed PASSporT takes its 4,144 octets and what Redis adds: less than its text would."""
     shared_server.ask("FLUSHALL")
-    connection = Connection(redis_settings(shared_server.url))
+    connection = Connection(replace(redis_settings(shared_server.url), command_seconds=5.0))
     await RedisStore(connection).add(NUMBER, sealed(), 0)
     key = b"pbx-stir:{%s}" % NUMBER.encode()
     assert await connection.run(key, "XLEN", key) == 1
@@ -144,7 +145,7 @@ async def test_it_holds_what_the_store_in_memory_holds(
 ) -> None:
     """Whatever is stored by whom: both drop the same entries and list the same order."""
     shared_server.ask("FLUSHALL")
-    connection = Connection(redis_settings(shared_server.url))
+    connection = Connection(replace(redis_settings(shared_server.url), command_seconds=5.0))
     store = RedisStore(connection, max_entries_of_a_number=cap)
     model = MemoryStore(max_entries_of_a_number=cap)
     for moment, (number, owner) in enumerate(steps):

@@ -121,15 +121,6 @@ async def test_a_lost_answer_counts_as_spent(server: RedisServer, eventually: An
     """Who was told 503 has spent: asked again, it is the second time."""
     connection = Connection(replace(settings(server.url), command_seconds=0.3))
     ledger = RedisLedger(connection)
-    await ledger.open()
-    proof, token = keys(1)[0], Counter(keys(1)[0], 1)
-    until = time.time() + 60
-    # What is sent now is carried out when the pause is over, and nobody hears of it.
-    server.ask("CLIENT", "PAUSE", "900", "WRITE")
-    lost = await asyncio.gather(
-        ledger.once(proof, 60), ledger.spend([token], 1, until), return_exceptions=True
-    )
-    assert [type(one) for one in lost] == [StoreUnavailable, StoreUnavailable]
 
     async def is_back() -> bool:
         try:
@@ -138,6 +129,15 @@ async def test_a_lost_answer_counts_as_spent(server: RedisServer, eventually: An
             return False
         return True
 
+    await eventually(is_back)
+    proof, token = keys(1)[0], Counter(keys(1)[0], 1)
+    until = time.time() + 60
+    # What is sent now is carried out when the pause is over, and nobody hears of it.
+    server.ask("CLIENT", "PAUSE", "900", "WRITE")
+    lost = await asyncio.gather(
+        ledger.once(proof, 60), ledger.spend([token], 1, until), return_exceptions=True
+    )
+    assert [type(one) for one in lost] == [StoreUnavailable, StoreUnavailable]
     await eventually(is_back)
     # Either it was carried out, or it never will be: twice it is not.
     assert [await ledger.once(proof, 60) for _ in range(2)][1] is False
@@ -150,7 +150,7 @@ async def test_a_server_that_comes_back_empty_is_not_believed(
     server: RedisServer, eventually: Any
 ) -> None:
     """What was spent before may not be spent again in its window; then all is as ever."""
-    connection = Connection(settings(server.url))
+    connection = Connection(replace(settings(server.url), command_seconds=5.0))
     ledger, other = RedisLedger(connection), RedisLedger(connection)
     await ledger.open()
     await other.open()

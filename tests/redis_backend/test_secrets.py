@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ async def test_a_server_that_comes_back_empty_gets_the_same_secrets(
     server: RedisServer, eventually: Any
 ) -> None:
     """Dummies that changed because Redis was started again would betray themselves."""
-    connection = Connection(settings(server.url))
+    connection = Connection(replace(settings(server.url), command_seconds=5.0))
     old, new = SharedSecrets(connection, LIFETIME), SharedSecrets(connection, LIFETIME)
     epoch = int(time.time() // EPOCH)
     await old.prepare(epoch, epoch)

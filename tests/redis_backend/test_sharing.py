@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def sealed() -> bytes:
 @contextlib.asynccontextmanager
 async def cps(url: str) -> AsyncIterator[str]:
     """Run a CPS without tokens on a Redis."""
-    async with sharing(settings(url), lifetime_seconds=30, max_entries_of_a_number=61) as shared:
+    patient = replace(settings(url), command_seconds=5.0)
+    async with sharing(patient, lifetime_seconds=30, max_entries_of_a_number=61) as shared:
         chosen = CpsSettings(
             port=0, tls=False, tokens=False, ledger=shared.ledger, secrets=shared.secrets
         )
@@ -162,13 +164,20 @@ async def test_workers_are_one_cps(server: RedisServer, tmp_path: Path) -> None:
     with process(tmp_path, server.url, 3) as url:
         path = f"{url}/cps/{NUMBER}/ppts"
         stored = set()
-        for _ in range(12):
+        while len(stored) < 12:
             # A connection of its own each time: the kernel chooses the worker anew.
             async with (
                 aiohttp.ClientSession() as session,
                 session.post(path, data=sealed(), headers=TYPE) as answer,
             ):
-                stored.add(answer.headers["Location"])
-        for _ in range(12):
+                # 503 is a machine that is too busy for Redis to answer in time.
+                assert answer.status in {201, 503}
+                if answer.status == 201:
+                    stored.add(answer.headers["Location"])
+        found = 0
+        while found < 12:
             async with aiohttp.ClientSession() as session, session.get(path) as answer:
-                assert stored <= set(json.loads(await answer.read())["ppts"])
+                assert answer.status in {200, 503}
+                if answer.status == 200:
+                    assert stored <= set(json.loads(await answer.read())["ppts"])
+                    found += 1

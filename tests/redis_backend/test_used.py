@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -84,7 +85,7 @@ async def test_it_decides_as_the_memory_of_one_process(
 ) -> None:
     """Whatever the calls do, in which order, and how long they take."""
     shared_server.ask("FLUSHALL")
-    connection = Connection(settings(shared_server.url))
+    connection = Connection(replace(settings(shared_server.url), command_seconds=5.0))
     used, model = RedisUsed(connection), UsedPassports()
     now = time.time()
     for step, key, claim, seconds in steps:
@@ -106,7 +107,7 @@ async def test_it_decides_as_the_memory_of_one_process(
 
 async def test_without_redis_nobody_knows(server: RedisServer) -> None:
     """A reservation fails: the call has no verdict, and no PASSporT passes twice."""
-    connection = Connection(settings(server.url))
+    connection = Connection(replace(settings(server.url), command_seconds=5.0))
     used = RedisUsed(connection)
     now = time.time()
     assert (await used.reserve("k", CALL, now + 60, now)).use is Use.FRESH
