@@ -31,6 +31,8 @@ PROBE_SECONDS: Final = 0.2
 # Which ones are open at a time for commands that wait at the server.
 _MOST_WAITING: Final = 16
 _MOST_QUEUED: Final = 2048
+# A time-out that is noticed so late says that this process stood still, and nothing of the server.
+_STALL_SECONDS: Final = 0.1
 # As many answers as fit into a few megabytes.
 _MOST_TOGETHER: Final = 32
 # A script, since a server whose writes are paused holds it back as it would hold back ours.
@@ -119,11 +121,14 @@ class Node:
         for sent in together:
             for command in sent.commands:
                 pipeline.execute_command(*command)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(until):
                 answers = await pipeline.execute(raise_on_error=False)
         except TimeoutError as error:
-            self._in_vain += 1
+            if loop.time() < until + _STALL_SECONDS:
+                self._in_vain += 1
             _fail(together, f"redis at {self.address} gave no answer in time", error)
             if self._in_vain > 1:
                 self._lose(f"no answer in {self._seconds} s")
