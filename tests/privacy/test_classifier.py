@@ -34,9 +34,9 @@ def _sweeps_keep_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SWEEP_SECONDS", SWEEP_SECONDS)
 
 
-async def test_one_entry_is_not_told_from_a_dummy(record_property: Callable[..., None]) -> None:
+def test_one_entry_is_not_told_from_a_dummy(record_property: Callable[..., None]) -> None:
     """Trained on 20,000 polls, the classifier is right about 50 ± 1 % of entries it never saw."""
-    verdict = judge(await gather(POLLS))
+    verdict = judge(gather(POLLS))
     record_property("accuracy", str(verdict))
     print(f"\nright about {verdict}")
     assert verdict.entries > 30_000
@@ -116,10 +116,10 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-async def test_the_same_test_notices_a_leak(leak: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_test_notices_a_leak(leak: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of these planted in the server is found: that nothing is found above means something."""
     plant, polls = LEAKS[leak]
     plant(monkeypatch)
-    verdict = judge(await gather(polls))
+    verdict = judge(gather(polls))
     print(f"\n{leak}: right about {verdict}")
     assert verdict.low > 0.51, str(verdict)
