@@ -1,7 +1,7 @@
 -- pbx_stir.lua: holds a call for a bounded time, until pbx-stir has signed or verified it.
 --
 --   inbound TRUNK [DID]        first thing in a trunk's context, inline, before anything else
---   outbound TRUNK [NUMBER]    in the gateway's execute_on_originate, or before bridge
+--   outbound TRUNK [NUMBER]    in the gateway's execute_on_originate, or just before bridge
 --   ended UNIQUE-ID ANSWERED   set by itself as a hangup hook, where that is free
 --
 -- TRUNK is the name of a [[trunk]] in pbx-stir's configuration. What it does is switched by global
@@ -11,15 +11,26 @@
 
 local VERSION = "1"
 local STALE_SECONDS = 5
-local POLL_MS = 2
+-- Most answers come within 60 ms; after that looking less often spares the processor.
+local POLL_MS, LATER_POLL_MS, SOON_MS, CALLER_CHECK_MS = 2, 10, 60, 100
+-- FreeSWITCH's clock may move by this much at once.
+local TICK_MS = 20
 local AFTER_EMERGENCY_SECONDS = 1800
 local LONGEST_TEXT = 160
+local LONGEST_ACCOUNT = 80
 local LONGEST_IDENTITY = 3000
 local MOST_IDENTITIES = 4
 local MOST_PARTS = 16
+local MOST_LEGS = 6
 local FIELDS = { "status", "verstat", "reason", "attest", "orig", "dest", "signer", "id", "name", "call_reason",
   "diverted_by" }
+-- What an inbound hook said stays for the call detail record when the same leg goes out again.
+local KEPT = { "verstat", "reason", "attest", "signer", "ms", "id" }
 local PREFIXES = { "", "0", "00", "8", "9" }
+local HIDDEN = { hide_number = true, full = true, number = true, yes = true, id = true, user = true }
+local OVER = { CS_HANGUP = true, CS_REPORTING = true, CS_DESTROY = true }
+local IN_DIALPLAN = { CS_ROUTING = true, CS_EXECUTE = true, CS_SOFT_EXECUTE = true }
+local FAILED = { ["internal-error"] = true, timeout = true, ["listener-down"] = true }
 
 local api = freeswitch.API()
 
@@ -29,11 +40,21 @@ local function text(value)
   return tostring(value)
 end
 
+local function first(...)
+  for _, value in ipairs({ ... }) do
+    if value ~= "" then return value end
+  end
+  return ""
+end
+
 local function global(name) return text(freeswitch.getGlobalVariable(name)) end
 
 local function get(name) return text(session:getVariable(name)) end
 
-local function set(name, value) session:setVariable("stir_" .. name, value) end
+-- An empty value takes the variable away.
+local function set(name, value)
+  if value ~= "" or get("stir_" .. name) ~= "" then session:setVariable("stir_" .. name, value) end
+end
 
 -- An API's answer without its end; nothing where it has none.
 local function ask(command, arguments)
@@ -42,16 +63,23 @@ local function ask(command, arguments)
   return answer
 end
 
-local function is_uuid(value) return value:match("^[%w%-]+$") ~= nil and #value <= 150 end
+-- FreeSWITCH's own clock, in which the heartbeat is written too, and not the system's.
+local function clock_ms() return tonumber(api:getTime()) end
 
--- A variable of another leg.
-local function of_leg(uuid, name)
-  if not is_uuid(uuid) then return "" end
-  return ask("uuid_getvar", uuid .. " " .. name)
+local function clock_seconds() return math.floor(clock_ms() / 1000) end
+
+local function mode_of(direction, trunk)
+  return global((direction == "inbound" and "stir_in_" or "stir_out_") .. trunk):lower()
 end
 
+-- Ids go into commands and hooks: with a profile that takes them from Call-ID, a stranger chooses them.
+local function is_uuid(value) return #value <= 150 and value:match("^[%w_.@+~!*-]+$") ~= nil end
+
+-- A variable of another leg.
+local function of_leg(uuid, name) return is_uuid(uuid) and ask("uuid_getvar", uuid .. " " .. name) or "" end
+
 local function set_on_leg(uuid, name, value)
-  if is_uuid(uuid) and value:match("^[%w .+@_-]*$") then
+  if value:match("^[%w .+@_-]*$") then
     api:execute("uuid_setvar", uuid .. " stir_" .. name .. " " .. value)
   end
 end
@@ -59,13 +87,23 @@ end
 -- Only digits, with or without a plus: what else a number may be is for pbx-stir to read.
 local function digits(number) return (number:gsub("[ ()%.%-]", ""):gsub("^%+", "")) end
 
-local function is_emergency(...)
-  local listed = global("stir_emergency")
-  if listed == "" then listed = "911|933|112|999|000" end
-  for _, dialled in ipairs({ ... }) do
-    for number in listed:gmatch("[^|]+") do
-      for _, prefix in ipairs(PREFIXES) do
-        if digits(dialled) == prefix .. number then return true end
+-- Whether a regular expression of the administrator's is the whole number.
+local function is_like(number, pattern)
+  return number:match("^[%d*#]+$") ~= nil and ask("regex", "m:~" .. number .. "~^(?:" .. pattern .. ")$") == "true"
+end
+
+local function is_emergency(numbers)
+  local listed = first(global("stir_emergency"), "911|933|112|999|000")
+  local plain = listed:match("^[%d|]+$") ~= nil
+  for _, number in ipairs(numbers) do
+    local dialled = digits(number)
+    if not plain then
+      if is_like(dialled, "(?:0|00|8|9)?(?:" .. listed .. ")") then return true end
+    else
+      for one in listed:gmatch("%d+") do
+        for _, prefix in ipairs(PREFIXES) do
+          if dialled == prefix .. one then return true end
+        end
       end
     end
   end
@@ -73,15 +111,12 @@ local function is_emergency(...)
 end
 
 -- stir_excluded and stir_excluded_TRUNK are regular expressions over a whole number.
-local function is_excluded(trunk, ...)
+local function is_excluded(trunk, numbers)
   for _, name in ipairs({ "stir_excluded", "stir_excluded_" .. trunk }) do
     local pattern = global(name)
     if pattern ~= "" then
-      for _, number in ipairs({ ... }) do
-        local plain = digits(number)
-        if plain:match("^%d+$") and ask("regex", "m:#" .. plain .. "#^(?:" .. pattern .. ")$") == "true" then
-          return true
-        end
+      for _, number in ipairs(numbers) do
+        if is_like(digits(number), pattern) then return true end
       end
     end
   end
@@ -92,7 +127,7 @@ end
 local function listener()
   local heartbeat = global("stir_heartbeat")
   local name, seconds = heartbeat:match("^(%x+):(%d+)$")
-  if not name or os.time() - tonumber(seconds) > STALE_SECONDS then return nil end
+  if not name or math.abs(clock_seconds() - tonumber(seconds)) > STALE_SECONDS then return nil end
   -- One call has waited in vain for this heartbeat: that is enough.
   if heartbeat == global("stir_timed_out_heartbeat") then return nil end
   return name, heartbeat
@@ -107,45 +142,56 @@ end
 local function nonce()
   local made = ask("create_uuid", ""):gsub("[^%x]", "")
   if #made < 16 then error("no nonce") end
-  return made:sub(1, 16)
+  return made:sub(-16)
 end
 
--- The leg that placed the call, of whose endpoint and account the caller's numbers depend.
-local function placing_leg()
-  for _, name in ipairs({ "originator", "originating_leg_uuid", "ent_originate_aleg_uuid" }) do
-    local uuid = get(name)
-    if uuid ~= "" and uuid ~= get("uuid") and is_uuid(uuid) then return uuid end
+-- The legs that this one was made for, nearest first, through loopback channels and transfers.
+local function placing_legs(own_uuid)
+  local legs, seen, at = {}, { [own_uuid] = true }, nil
+  repeat
+    local found
+    for _, name in ipairs({ "originator", "originating_leg_uuid", "ent_originate_aleg_uuid",
+      "other_loopback_leg_uuid" }) do
+      local uuid = at and of_leg(at, name) or not at and get(name) or ""
+      if not found and uuid ~= "" and not seen[uuid] and is_uuid(uuid) then found = uuid end
+    end
+    at = found
+    if found then
+      seen[found] = true
+      legs[#legs + 1] = found
+    end
+  until not found or #legs >= MOST_LEGS
+  return legs
+end
+
+-- This leg's variable, else that of the nearest leg it was made for that has it.
+local function of_any(name, legs)
+  local value = get(name)
+  for _, uuid in ipairs(legs) do
+    if value ~= "" then break end
+    value = of_leg(uuid, name)
   end
-  return ""
+  return value
 end
 
-local function first(...)
-  for _, value in ipairs({ ... }) do
-    if value ~= "" then return value end
-  end
-  return ""
-end
-
--- One leg's variable, else the placing leg's.
-local function of_either(name, placed_by)
-  local own = get(name)
-  if own == "" and placed_by ~= "" then return of_leg(placed_by, name) end
-  return own
-end
-
-local HIDDEN = { hide_number = true, full = true, number = true, yes = true, id = true, user = true }
-
-local function is_restricted()
-  if get("privacy_hide_number") == "true" then return true end
-  for _, name in ipairs({ "origination_privacy", "sip_h_Privacy", "sip_h_privacy", "privacy" }) do
-    for word in get(name):lower():gmatch("[%w_]+") do
+-- A privacy that is set in one of FreeSWITCH's ways: the privacy application, a dial string, a header.
+local function is_hidden(read)
+  if read("privacy_hide_number") == "true" then return true end
+  for _, name in ipairs({ "origination_privacy", "sip_h_Privacy", "sip_h_privacy", "sip_Privacy" }) do
+    for word in read(name):lower():gmatch("[%w_]+") do
       if HIDDEN[word] then return true end
     end
   end
   return false
 end
 
-local function cut(value, most) return value:sub(1, most) end
+local function is_restricted(legs)
+  if is_hidden(get) then return true end
+  for _, uuid in ipairs(legs) do
+    if is_hidden(function(name) return of_leg(uuid, name) end) then return true end
+  end
+  return false
+end
 
 -- Everything that a service must know of the call, as one small event.
 local function announce(call)
@@ -156,11 +202,11 @@ local function announce(call)
   add("Dir", call.direction == "inbound" and "in" or "out")
   add("Mode", call.mode)
   add("Trunk", call.trunk)
-  add("From", cut(call.orig, LONGEST_TEXT))
+  add("From", call.orig:sub(1, LONGEST_TEXT))
   add("Pres", call.restricted and "prohib" or "allowed")
-  add("To", cut(call.dest, LONGEST_TEXT))
-  add("Originator", cut(call.originator, LONGEST_TEXT))
-  add("Account", cut(call.account, 80))
+  add("To", call.dest:sub(1, LONGEST_TEXT))
+  add("Originator", call.originator:sub(1, LONGEST_TEXT))
+  add("Account", call.account:sub(1, LONGEST_ACCOUNT))
   add("CameIn", call.came_in)
   add("Uniqueid", call.uuid)
   add("Linkedid", call.linked)
@@ -187,12 +233,10 @@ local function answered(wanted)
   return table.concat(whole)
 end
 
--- Set what an answer says; a value that a dialplan could take for its own syntax is left empty.
-local function take(packed)
-  local values, at = {}, 1
-  for value in (packed .. "|"):gmatch("([^|]*)|") do
-    values[at], at = value, at + 1
-  end
+-- What an answer says; a value that a dialplan could take for its own syntax is left empty.
+local function unpacked(packed)
+  local values = {}
+  for value in (packed .. "|"):gmatch("([^|]*)|") do values[#values + 1] = value end
   local said = {}
   for index, name in ipairs(FIELDS) do
     local value = values[index] or ""
@@ -201,33 +245,49 @@ local function take(packed)
   return said
 end
 
-local function show(said)
-  for _, name in ipairs(FIELDS) do set(name, said[name] or "") end
+-- What the hook says where pbx-stir said nothing.
+local function own_word(direction, reason)
+  if direction == "inbound" then return { verstat = "No-TN-Validation", reason = reason } end
+  return { status = FAILED[reason] and "error" or "skipped", reason = reason }
 end
 
-local function clear()
+-- Let the legs that this one makes have these variables too.
+local function inherit(names)
+  local listed, more = get("export_vars"), {}
+  for _, name in ipairs(names) do
+    if not ("," .. listed .. ","):find(",stir_" .. name .. ",", 1, true) then more[#more + 1] = "stir_" .. name end
+  end
+  if #more > 0 then
+    session:setVariable("export_vars", (listed == "" and "" or listed .. ",") .. table.concat(more, ","))
+  end
+end
+
+local function show(call, said, ms)
+  for _, name in ipairs(FIELDS) do set(name, said[name] or "") end
+  set("ms", ms)
+  if call.direction == "inbound" then
+    inherit({ "verstat", "reason", "attest", "orig", "dest", "signer", "id", "name", "call_reason", "diverted_by",
+      "ms" })
+    return
+  end
+  -- People look for an outbound outcome at the leg that placed the call, beside what was said of its coming in.
+  set("out_reason", said.reason or "")
+  set("out_ms", ms)
+  set("out_id", said.id or "")
+  for _, uuid in ipairs(call.legs) do
+    set_on_leg(uuid, "status", said.status or "")
+    set_on_leg(uuid, "out_reason", said.reason or "")
+    set_on_leg(uuid, "out_ms", ms)
+    set_on_leg(uuid, "out_id", said.id or "")
+  end
+end
+
+local function clear(direction)
+  if direction == "outbound" and get("stir_verstat") ~= "" then
+    for _, name in ipairs(KEPT) do set("inbound_" .. name, get("stir_" .. name)) end
+  end
   for _, name in ipairs(FIELDS) do set(name, "") end
   set("ms", "")
-end
-
--- What the hook says where pbx-stir said nothing.
-local function own(call, reason, ms)
-  local said = { reason = reason }
-  if call.direction == "inbound" then said.verstat = "No-TN-Validation"
-  elseif reason == "internal-error" or reason == "timeout" or reason == "listener-down" then said.status = "error"
-  else said.status = "skipped" end
-  show(said)
-  set("ms", tostring(ms or 0))
-  return said
-end
-
--- The outcome of an outbound call is also the placing leg's, where people look for it.
-local function tell_placing_leg(call, said, ms)
-  if call.placed_by == "" then return end
-  set_on_leg(call.placed_by, "status", said.status or "")
-  set_on_leg(call.placed_by, "out_reason", said.reason or "")
-  set_on_leg(call.placed_by, "out_ms", tostring(ms))
-  set_on_leg(call.placed_by, "out_id", said.id or "")
 end
 
 -- A PASSporT is used once; if this call ends unanswered, its caller may come again by another trunk.
@@ -237,118 +297,140 @@ local function watch_end(call)
   end
 end
 
-local function hold(call, heartbeat)
-  local began = api:getTime()
-  announce(call)
-  local packed = nil
-  -- session:ready() is false on a leg that has not been dialled yet; a cause means that it has ended.
-  repeat
-    freeswitch.msleep(POLL_MS)
-    packed = answered(call.nonce)
-  until packed or api:getTime() - began >= call.budget or get("hangup_cause") ~= ""
-  local ms = math.floor(api:getTime() - began)
-  packed = packed or answered(call.nonce)
-  local said
-  if packed then
-    said = take(packed)
-    show(said)
-    set("ms", tostring(ms))
-    if said.verstat == "TN-Validation-Passed" then watch_end(call) end
-  else
-    said = own(call, "timeout", ms)
-    if get("hangup_cause") == "" then freeswitch.setGlobalVariable("stir_timed_out_heartbeat", heartbeat) end
-  end
-  session:setVariable("stir_answer", nil)
-  return said, ms
+-- Whether this leg, or the one that placed it, has been hung up; no other way tells it of an undialled leg.
+local function is_over(call, check_caller)
+  if OVER[text(session:getState())] then return true end
+  local caller = call.legs[1]
+  return check_caller and caller ~= nil and OVER[ask("eval", "uuid:" .. caller .. " ${channel-state}")] == true
 end
 
-local function identities()
-  local found = {}
-  for _, name in ipairs({ "sip_h_identity", "sip_h_Identity" }) do
-    local value = get(name)
-    if value ~= "" and #found == 0 then
-      -- FreeSWITCH joins several headers of one name as ARRAY::first|:second
-      if value:sub(1, 7) == "ARRAY::" then
-        for one in (value:sub(8) .. "|:"):gmatch("(.-)|:") do found[#found + 1] = one end
-      else
-        found[1] = value
-      end
-    end
+-- Wait for the answer: what it says, or nil, the milliseconds that passed, and whether the call ended meanwhile.
+local function wait(call)
+  local began, slept, checked = clock_ms(), 0, 0
+  while true do
+    local step = slept < SOON_MS and POLL_MS or LATER_POLL_MS
+    freeswitch.msleep(step)
+    slept = slept + step
+    local packed = answered(call.nonce)
+    -- The clock moves in steps, and could be set back: what was slept bounds the wait, and is finer.
+    local passed = clock_ms() - began
+    if math.abs(passed - slept) <= TICK_MS then passed = slept end
+    if packed then return packed, passed, false end
+    local check_caller = slept - checked >= CALLER_CHECK_MS
+    if check_caller then checked = slept end
+    if is_over(call, check_caller) then return nil, passed, true end
+    if passed >= call.budget or slept >= call.budget then return answered(call.nonce), passed, false end
   end
-  for index = #found, MOST_IDENTITIES + 1, -1 do found[index] = nil end
+end
+
+local function hold(call, heartbeat)
+  announce(call)
+  local packed, passed, ended = wait(call)
+  local ms = string.format("%d", math.max(0, math.floor(passed)))
+  session:setVariable("stir_answer", nil)
+  if packed then
+    local said = unpacked(packed)
+    show(call, said, ms)
+    if said.verstat == "TN-Validation-Passed" then watch_end(call) end
+  elseif not ended then
+    freeswitch.setGlobalVariable("stir_timed_out_heartbeat", heartbeat)
+    show(call, own_word(call.direction, "timeout"), ms)
+  end
+end
+
+-- The Identity headers; FreeSWITCH joins several of one name as ARRAY::first|:second.
+local function identities()
+  local value = first(get("sip_identity"), get("sip_h_identity"), get("sip_h_Identity"))
+  if value:sub(1, 7) ~= "ARRAY::" then return value ~= "" and { value } or {} end
+  local found = {}
+  for one in (value:sub(8) .. "|:"):gmatch("(.-)|:") do
+    if #found < MOST_IDENTITIES then found[#found + 1] = one end
+  end
   return found
 end
 
 local function inbound(trunk, did)
-  local call = { direction = "inbound", trunk = trunk, uuid = get("uuid"), placed_by = "" }
-  -- Inherited by every leg: what came in from outside is never signed for one of our own numbers.
-  session:execute("export", "stir_came_in=" .. trunk)
-  call.mode = global("stir_in_" .. trunk):lower()
-  call.orig, call.dest = get("caller_id_number"), first(did, get("destination_number"))
-  call.restricted, call.came_in = is_restricted(), trunk
-  call.originator, call.account = "", ""
-  call.linked = first(get("call_uuid"), call.uuid)
-  call.identities = identities()
-  return call
+  return {
+    direction = "inbound", trunk = trunk, uuid = get("uuid"), legs = {},
+    orig = get("caller_id_number"), dest = first(did, get("destination_number")),
+    restricted = is_restricted({}), came_in = trunk, originator = "", account = "",
+    linked = first(get("call_uuid"), get("uuid")), identities = identities(),
+  }
 end
 
 local function outbound(trunk, number)
   local call = { direction = "outbound", trunk = trunk, uuid = get("uuid"), identities = {} }
-  call.placed_by = get("direction") == "outbound" and placing_leg() or ""
-  call.mode = global("stir_out_" .. trunk):lower()
-  if call.placed_by ~= "" or get("direction") == "outbound" then
-    call.orig = first(get("origination_caller_id_number"), get("caller_id_number"))
-  else
-    call.orig = first(get("effective_caller_id_number"), get("caller_id_number"))
-  end
-  call.dest = first(number, get("destination_number"))
-  call.dialled = call.placed_by ~= "" and of_leg(call.placed_by, "destination_number") or get("destination_number")
-  call.restricted = is_restricted()
-  call.came_in = of_either("stir_came_in", call.placed_by)
-  call.originator = first(of_either("stir_originator", call.placed_by), of_either("user_name", call.placed_by))
-  call.account = of_either("accountcode", call.placed_by)
-  call.linked = first(of_either("call_uuid", call.placed_by), call.placed_by, call.uuid)
+  call.legs = placing_legs(call.uuid)
+  call.came_in = of_any("stir_came_in", call.legs)
+  -- In the dialplan this leg is the caller's; at a gateway it is the one that leaves, as it will leave.
+  local effective = IN_DIALPLAN[text(session:getState())] and get("effective_caller_id_number") or ""
+  call.orig = first(effective, get("caller_id_number"))
+  call.dest = first(number, get("destination_number")):gsub("^sips?:", ""):gsub("[@;].*$", "")
+  call.restricted = is_restricted(call.legs)
+  call.originator = first(of_any("stir_originator", call.legs), of_any("user_name", call.legs),
+    of_any("sip_auth_username", call.legs))
+  call.account = of_any("accountcode", call.legs)
+  call.linked = first(of_any("call_uuid", call.legs), call.uuid)
   return call
+end
+
+-- The numbers of an outbound call by which emergency calls are known: as sent, and as dialled. What came
+-- in on a trunk was not dialled here: that is one of our own numbers.
+local function sent_and_dialled(call)
+  local numbers = { call.dest }
+  if call.came_in == "" then
+    numbers[2] = get("destination_number")
+    for _, uuid in ipairs(call.legs) do numbers[#numbers + 1] = of_leg(uuid, "destination_number") end
+  end
+  return numbers
 end
 
 -- Why a call is not to be held, or nil.
 local function left_alone(call)
-  if call.direction == "outbound" then
-    if is_emergency(call.dest, call.dialled) then
-      freeswitch.setGlobalVariable("stir_emergency_until", tostring(os.time() + AFTER_EMERGENCY_SECONDS))
-      return "emergency"
-    end
-    if #digits(call.dest) <= 3 then return "excluded" end
-    if is_excluded(call.trunk, call.dest, call.dialled) then return "excluded" end
-  else
-    if os.time() < (tonumber(global("stir_emergency_until")) or 0) then return "emergency" end
-    if is_excluded(call.trunk, call.dest, call.orig) then return "excluded" end
+  local off = call.mode ~= "on" and call.mode ~= "monitor"
+  if call.direction == "inbound" then
+    if off then return "disabled" end
+    -- An emergency centre that calls back must get through as ever.
+    if clock_seconds() < (tonumber(global("stir_emergency_until")) or 0) then return "emergency" end
+    return is_excluded(call.trunk, { call.dest, call.orig }) and "excluded" or nil
   end
-  return nil
+  local numbers = sent_and_dialled(call)
+  if is_emergency(numbers) then
+    freeswitch.setGlobalVariable("stir_emergency_until", tostring(clock_seconds() + AFTER_EMERGENCY_SECONDS))
+    return "emergency"
+  end
+  if off then return "disabled" end
+  -- No number of three digits can be signed for, and somewhere each of them calls for help.
+  return (#digits(call.dest) <= 3 or is_excluded(call.trunk, numbers)) and "excluded" or nil
 end
 
 local function serve(direction, trunk, number)
-  local call = direction == "inbound" and inbound(trunk, number) or outbound(trunk, number)
+  if direction == "inbound" then
+    -- Before anything else, whatever the switch says: a call that carries this mark, and every leg made for
+    -- it, is never signed for one of our own numbers.
+    session:setVariable("stir_came_in", trunk)
+    inherit({ "came_in" })
+  end
+  local call = (direction == "inbound" and inbound or outbound)(trunk, number)
+  call.mode = mode_of(direction, trunk)
   local watched = call.mode == "monitor"
-  if not watched then clear() end
-  local reason = left_alone(call)
-  if not reason and call.mode ~= "on" and not watched then reason = "disabled" end
-  local name, heartbeat
+  if not watched then clear(direction) end
+  local reason, name, heartbeat = left_alone(call), nil, nil
   if not reason then
     name, heartbeat = listener()
     if not name then reason = "listener-down" end
   end
+  if not reason and not is_uuid(call.uuid) then reason = "internal-error" end
   if reason then
-    if not watched then tell_placing_leg(call, own(call, reason), 0) end
+    if not watched then show(call, own_word(direction, reason), "0") end
     return
   end
   call.listener, call.nonce, call.budget = name, nonce(), budget(direction, trunk)
-  if watched then return announce(call) end
-  tell_placing_leg(call, hold(call, heartbeat))
+  if watched then announce(call) else hold(call, heartbeat) end
 end
 
 local function ended(uuid, answer_epoch)
-  if not is_uuid(uuid) then return end
+  if not is_uuid(uuid) then error("not an id") end
   local event = freeswitch.Event("CUSTOM", "pbx_stir::ended")
   event:addHeader("Stir-Uniqueid", uuid)
   event:addHeader("Stir-Answered", (tonumber(answer_epoch) or 0) > 0 and "yes" or "no")
@@ -367,9 +449,11 @@ else
   works, failure = pcall(serve, direction, trunk, number)
 end
 if not works then
-  -- Of the failure only its kind: a message could quote what a stranger sent.
+  -- Not the whole message, which could quote what a stranger sent.
   freeswitch.consoleLog("err", "pbx_stir.lua: " .. text(failure):gsub("[^%w .:_-]", "?"):sub(1, 200) .. "\n")
-  if session then
-    pcall(own, { direction = direction }, "internal-error", 0)
-  end
+  pcall(function()
+    if session and direction ~= "ended" and mode_of(direction, trunk) ~= "monitor" then
+      show({ direction = direction, legs = {} }, own_word(direction, "internal-error"), "0")
+    end
+  end)
 end

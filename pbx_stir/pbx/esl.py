@@ -33,7 +33,7 @@ RUDE_REJECTION: Final = "text/rude-rejection"
 
 _LENGTH = re.compile(r"[0-9]{1,7}", re.ASCII)
 # Arguments of uuid_setvar: words, as FreeSWITCH splits them at blanks and strips quotes.
-_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,150}", re.ASCII)
+_WORD = re.compile(r"[A-Za-z0-9_.:@+~!*-]{1,150}", re.ASCII)
 
 Headers = Mapping[str, str | list[str]]
 
