@@ -110,13 +110,20 @@ def render(report: Report) -> str:
     rows: list[tuple[str, ...]] = [
         ("on one core", "a second", "a cpu second", "at least", "", "half load p50", "p99 ms")
     ]
-    rows += [_row(one) for one in report.rows]
+    rows += [_row(one) for one in report.rows if one.half_load is not None]
     targets = [("target", "measured", "at most", "")]
     targets += [
         (one.name, f"{one.figure:.1f} {one.unit}", f"{one.limit:g}", "met" if one.met else "MISSED")
         for one in report.targets()
     ]
-    missing = f"no figures of memory and push: {report.without_sizes}" * (not report.sizes)
+    missing = "\n".join(
+        f"no figures of {name}: {why}"
+        for name, why in (
+            *((one.name, one.unavailable) for one in report.rows),
+            ("memory and push", report.without_sizes),
+        )
+        if why
+    )
     sections = (_conditions(report), table(rows), _ratios(report), table(targets), missing)
     return "\n\n".join(each for each in sections if each)
 
@@ -141,8 +148,7 @@ def _conditions(report: Report) -> str:
 
 
 def _row(row: Row) -> tuple[str, ...]:
-    if row.unavailable or row.half_load is None:
-        return row.name, row.unavailable or "-", "", "", "", "", ""
+    assert row.half_load is not None
     return (
         row.name,
         f"{row.a_second:.0f}",
