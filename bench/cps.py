@@ -76,7 +76,7 @@ class _Bench:
             own.append(each * done.answered / used)
         job = prepare(self.world.folder / "requests")
         half = load.run(_with_rate(job, median(walls) / each / 2))
-        row = Row.of(name, walls, own, _checked(name, half, status).latency, target)
+        row = Row.of(name, walls, own, _checked(name, half, status).latency, target, each)
         self.rows.append(row)
         return row
 
