@@ -15,9 +15,9 @@ from bench.report import Target, table
 class Row(msgspec.Struct, frozen=True):
     """A kind of request: answers a second of wall time and of the server's processor time.
 
-    Each answer counts for ``each``. The medians of ``rounds``, whose wall rates stand there; ``half_load`` is the latency at half of
-    that rate, from when a request was due. ``met`` is whether a second of processor time gave
-    ``target``. ``unavailable`` says why nothing was measured.
+    Each answer counts for ``each``. The medians of ``rounds``, whose wall rates stand there;
+    ``half_load`` is the latency at half of that rate, from when a request was due. ``met`` is
+    whether a second of processor time gave ``target``. ``unavailable`` says why there is nothing.
     """
 
     name: str
