@@ -14,12 +14,7 @@ may still hold the octets.
 from __future__ import annotations
 
 import base64
-import fcntl
 import os
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -28,6 +23,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.private_files import PrivateFolder
 from pbx_stir.stir import sealing
 
 KEY_LIFETIME_SECONDS: Final = 7 * 86_400.0
@@ -35,9 +31,6 @@ ENTRY_LIFETIME_SECONDS: Final = 60.0
 MOST_KEYS: Final = 16
 
 _SUFFIX = ".key"
-_UNFINISHED = ".new-"
-_ERASED = ".erased-"
-_LOCK = "lock"
 _SERIAL = "serial"
 _REVOKED = "revoked"
 _MOST_OCTETS = 4096
@@ -93,11 +86,7 @@ class KeyFiles:
         """
         self.directory = directory
         self.lifetime_seconds = lifetime_seconds
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(f"cannot make {directory}: {error.strerror}") from error
-        self._check_mode(directory, os.lstat(directory), directory=True)
+        self._folder = PrivateFolder(directory, holds="our keys")
 
     def changed(self) -> int:
         """A number that is another one when keys were added or removed, by whichever process."""
@@ -131,7 +120,7 @@ class KeyFiles:
         """Draw a key and write it. Raises ``ConfigurationError``."""
         private = sealing.new_private_key()
         public = sealing.public_octets(private)
-        with self._locked():
+        with self._folder.locked():
             keys = self.load()
             # not by the time: of two keys the later one is the newer, also when the clock was set
             order = 1 + max((key.order for key in keys), default=0)
@@ -173,7 +162,7 @@ class KeyFiles:
 
         Raises ``ConfigurationError``.
         """
-        with self._locked():
+        with self._folder.locked():
             key = self._read(self._path(name))
             if key is None:
                 raise ConfigurationError(f"no key {name!r} in {self.directory}")
@@ -186,20 +175,20 @@ class KeyFiles:
         It is the time in seconds where that is greater. Raises ``ConfigurationError``.
         """
         path = self.directory / _SERIAL
-        with self._locked():
+        with self._folder.locked():
             last = 0
-            if (octets := self._read_octets(path)) is not None:
+            if (octets := self._folder.read(path, _MOST_OCTETS)) is not None:
                 try:
                     last = int(octets.decode("ascii"))
                 except ValueError as error:
                     raise ConfigurationError(f"{path} does not hold a number") from error
             serial = max(last + 1, int(now))
-            self._write_octets(path, str(serial).encode("ascii"))
+            self._folder.write(path, str(serial).encode("ascii"))
         return serial
 
     def suspend(self) -> None:
         """Note that our keys are revoked: a service that runs must not publish them again."""
-        with self._locked():
+        with self._folder.locked():
             newest = max((key.order for key in self.load()), default=0)
             # a second time, after a new key was made: that one is not meant
             order = self._revoked().order if self.suspended() else newest
@@ -207,7 +196,7 @@ class KeyFiles:
 
     def resume(self) -> None:
         """Publish again, newer keys alone. Raises ``ConfigurationError``."""
-        with self._locked():
+        with self._folder.locked():
             self._write_revoked(_Revoked(self._revoked().order, suspended=False))
 
     def suspended(self) -> bool:
@@ -225,21 +214,18 @@ class KeyFiles:
         stays for its lifetime. Raises ``ConfigurationError``.
         """
         erased = []
-        with self._locked():
-            # all writers hold the lock: what is unfinished now was left by a crash
-            for prefix in (_UNFINISHED, _ERASED):
-                for path in self.directory.glob(prefix + "*"):
-                    self._erase(path)
+        with self._folder.locked():
+            self._folder.tidy()
             for key in self.load()[1:]:
                 last = key.published_until or key.created + self.lifetime_seconds
                 if now >= last + ENTRY_LIFETIME_SECONDS:
-                    self._erase(self._path(key.name))
+                    self._folder.erase(self._path(key.name))
                     erased.append(key.name)
         return tuple(erased)
 
     def _revoked(self) -> _Revoked:
         path = self.directory / _REVOKED
-        octets = self._read_octets(path)
+        octets = self._folder.read(path, _MOST_OCTETS)
         if octets is None:
             return _Revoked(-1, suspended=False)
         try:
@@ -251,14 +237,14 @@ class KeyFiles:
             ) from error
 
     def _write_revoked(self, note: _Revoked) -> None:
-        self._write_octets(self.directory / _REVOKED, msgspec.json.encode(note))
+        self._folder.write(self.directory / _REVOKED, msgspec.json.encode(note))
 
     def _path(self, name: str) -> Path:
         return self.directory / (name + _SUFFIX)
 
     def _read(self, path: Path) -> OwnKey | None:
         """Read one key; None where another process has erased it meanwhile."""
-        octets = self._read_octets(path)
+        octets = self._folder.read(path, _MOST_OCTETS)
         if octets is None:
             return None
         try:
@@ -285,104 +271,4 @@ class KeyFiles:
     def _write(self, key: OwnKey) -> None:
         private = base64.b64encode(key.private.private_bytes_raw()).decode("ascii")
         stored = _Stored(1, private, key.created, key.serial, key.published_until, key.order)
-        self._write_octets(self._path(key.name), msgspec.json.encode(stored))
-
-    def _read_octets(self, path: Path) -> bytes | None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot read {path}: {error.strerror}",
-                hint="it must be a plain file of the user who runs the service",
-            ) from error
-        with open(descriptor, "rb") as file:
-            self._check_mode(path, os.fstat(descriptor), directory=False)
-            return file.read(_MOST_OCTETS)
-
-    def _write_octets(self, path: Path, octets: bytes) -> None:
-        """Write a file that is there whole or not at all, also when the power fails."""
-        try:
-            descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self.directory)
-            try:
-                with open(descriptor, "wb") as file:
-                    os.fchmod(descriptor, 0o600)
-                    self._give_to_owner(descriptor)
-                    file.write(octets)
-                    file.flush()
-                    os.fsync(descriptor)
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-            self._sync_directory()
-        except OSError as error:
-            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-
-    def _erase(self, path: Path) -> None:
-        try:
-            # under another name first: a reader must not meet a half erased key
-            leaving = self.directory / (_ERASED + path.name.removeprefix(_ERASED))
-            os.replace(path, leaving)
-            with open(leaving, "r+b", opener=_no_links) as file:
-                size = os.fstat(file.fileno()).st_size
-                file.write(bytes(size))
-                file.flush()
-                os.fsync(file.fileno())
-            leaving.unlink()
-            self._sync_directory()
-        except OSError as error:
-            raise ConfigurationError(f"cannot erase {path}: {error.strerror}") from error
-
-    def _give_to_owner(self, descriptor: int) -> None:
-        """What root writes belongs to whom the directory belongs: the service must read it."""
-        owner = os.stat(self.directory)
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the directory for ourselves, among processes."""
-        path = self.directory / _LOCK
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(path, flags, 0o600)
-        except OSError as error:
-            raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-        try:
-            self._give_to_owner(descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _check_mode(self, path: Path, status: os.stat_result, *, directory: bool) -> None:
-        """Refuse what others may read or change, and what somebody else put there."""
-        right_kind = stat.S_ISDIR if directory else stat.S_ISREG
-        if not right_kind(status.st_mode):
-            kind = "directory" if directory else "plain file"
-            raise ConfigurationError(f"{path} is not a {kind}")
-        if status.st_mode & 0o077:
-            mode = "700" if directory else "600"
-            raise ConfigurationError(
-                f"{path} has mode {stat.S_IMODE(status.st_mode):o}: others may read our keys",
-                hint=f"chmod {mode} {path}",
-            )
-        if os.geteuid() not in (0, status.st_uid):
-            raise ConfigurationError(
-                f"{path} belongs to another user",
-                hint="chown it to the user who runs the service",
-            )
-
-
-def _no_links(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._folder.write(self._path(key.name), msgspec.json.encode(stored))

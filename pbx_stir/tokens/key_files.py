@@ -12,13 +12,7 @@ overwritten and removed: a journal, a snapshot or a worn-levelled disk may still
 from __future__ import annotations
 
 import base64
-import fcntl
-import os
 import secrets
-import stat
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -29,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.private_files import PrivateFolder
 from pbx_stir.tokens.epochs import KEY_BITS, PUBLIC_EXPONENT, EpochKey, epoch_of
 
 # the current epoch, and the next
@@ -38,8 +33,6 @@ GRACE_SECONDS: Final = 120
 SECRET_OCTETS: Final = 32
 
 _SUFFIX: Final = ".key"
-_UNFINISHED: Final = ".new-"
-_LOCK: Final = "lock"
 _MOST_OCTETS: Final = 8_192
 
 
@@ -86,11 +79,7 @@ class KeyFiles:
         Raises ``ConfigurationError`` where others may enter it or it cannot be used.
         """
         self._directory = directory
-        try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_mode(directory, os.lstat(directory), directory=True)
-        except OSError as error:
-            raise ConfigurationError(f"cannot make {directory}: {error.strerror}") from error
+        self._folder = PrivateFolder(directory, holds="our keys")
 
     def prepare(self, now: float) -> tuple[SecretKey, ...]:
         """Make what is missing, erase what is over, give the rest, oldest first.
@@ -99,22 +88,15 @@ class KeyFiles:
         event loop. Raises ``ConfigurationError`` that names the file where a key is readable by
         others, is not ours, or is broken.
         """
-        try:
-            with self._locked():
-                found = self._found()
-                wanted = wanted_epochs(now)
-                # later ones stay: where the clock was set back, they are good again soon
-                for epoch in sorted(one for one in found if one < wanted.start):
-                    self._erase(found[epoch])
-                for path in self._directory.glob(_UNFINISHED + "*"):
-                    # all writers hold the lock: what is unfinished now was left by a crash
-                    self._erase(path)
-                return tuple(self._key(epoch, found.get(epoch)) for epoch in wanted)
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot use {self._directory}: {error.strerror or error}",
-                hint="it must be a directory of the user who runs the service",
-            ) from error
+        # readers hold the lock too: none meets a key that is being made
+        with self._folder.locked():
+            found = self._found()
+            wanted = wanted_epochs(now)
+            # later ones stay: where the clock was set back, they are good again soon
+            for epoch in sorted(one for one in found if one < wanted.start):
+                self._folder.erase(found[epoch])
+            self._folder.tidy()
+            return tuple(self._key(epoch, found.get(epoch)) for epoch in wanted)
 
     def _found(self) -> dict[int, Path]:
         names = {
@@ -136,14 +118,11 @@ class KeyFiles:
         stored = _Stored(
             1, *(base64.b64encode(one).decode("ascii") for one in (private, key.secret))
         )
-        self._write(self._directory / f"{epoch}{_SUFFIX}", msgspec.json.encode(stored))
+        self._folder.write(self._directory / f"{epoch}{_SUFFIX}", msgspec.json.encode(stored))
         return key
 
     def _read(self, epoch: int, path: Path) -> SecretKey:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            _check_mode(path, os.fstat(descriptor), directory=False)
-            octets = file.read(_MOST_OCTETS)
+        octets = self._folder.read(path, _MOST_OCTETS) or b""
         try:
             stored = msgspec.json.decode(octets, type=_Stored)
             private = serialization.load_der_private_key(
@@ -161,50 +140,6 @@ class KeyFiles:
             ) from error
         return SecretKey(epoch, private, secret)
 
-    def _write(self, path: Path, octets: bytes) -> None:
-        """Write a file that is there whole or not at all, also when the power fails."""
-        descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=self._directory)
-        try:
-            with open(descriptor, "wb") as file:
-                os.fchmod(descriptor, 0o600)
-                _give_to_owner(self._directory, descriptor)
-                file.write(octets)
-                file.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        self._sync_directory()
-
-    def _erase(self, path: Path) -> None:
-        with open(path, "r+b", opener=_no_links) as file:
-            file.write(bytes(os.fstat(file.fileno()).st_size))
-            file.flush()
-            os.fsync(file.fileno())
-        path.unlink()
-        self._sync_directory()
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the directory for ourselves, among processes: readers too, so none meets a half."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._directory / _LOCK, flags, 0o600)
-        try:
-            _give_to_owner(self._directory, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
-
 
 def wanted_epochs(now: float) -> range:
     """Give the epochs whose keys are held at ``now``: what is not quite over, to the next."""
@@ -214,31 +149,3 @@ def wanted_epochs(now: float) -> range:
 def _new(epoch: int) -> SecretKey:
     private = rsa.generate_private_key(PUBLIC_EXPONENT, KEY_BITS)
     return SecretKey(epoch, private, secrets.token_bytes(SECRET_OCTETS))
-
-
-def _give_to_owner(directory: Path, descriptor: int) -> None:
-    """What root writes belongs to whom the directory belongs: the service must read it."""
-    owner = os.stat(directory)
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _check_mode(path: Path, status: os.stat_result, *, directory: bool) -> None:
-    """Refuse what others may read or change, and what somebody else put there."""
-    if not (stat.S_ISDIR if directory else stat.S_ISREG)(status.st_mode):
-        kind = "directory" if directory else "plain file"
-        raise ConfigurationError(f"{path} is not a {kind}")
-    if status.st_mode & 0o077:
-        mode = "700" if directory else "600"
-        raise ConfigurationError(
-            f"{path} has mode {stat.S_IMODE(status.st_mode):o}: others may read our keys",
-            hint=f"chmod {mode} {path}",
-        )
-    if os.geteuid() not in (0, status.st_uid):
-        raise ConfigurationError(
-            f"{path} belongs to another user", hint="chown it to the user who runs the service"
-        )
-
-
-def _no_links(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

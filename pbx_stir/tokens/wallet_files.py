@@ -18,8 +18,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from pbx_stir.errors import ConfigurationError, Malformed, TokenRefused
+from pbx_stir.private_files import FLAGS, PrivateFolder, told
 from pbx_stir.tokens.epochs import (
     MAX_LIST_OCTETS,
     KeyList,
@@ -43,14 +42,11 @@ GRACE_SECONDS: Final = 300.0
 # a key published further ahead than this is left for later
 EPOCHS_AHEAD: Final = 7
 
-_LOCK = "lock"
 _FILLING = "filling"
 _KEYS = "keys"
 _URL = "cps"
 _SUFFIX = ".tokens"
-_UNFINISHED = ".new-"
 _LONGEST_URL = 2048
-_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +68,7 @@ class WalletFiles:
     def __init__(self, directory: Path) -> None:
         """Open ``directory``, made with mode 0700 where it is missing."""
         self.directory = directory
-        with _told(directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            status = os.lstat(directory)
-        if not stat.S_ISDIR(status.st_mode):
-            raise ConfigurationError(f"{directory} is not a directory")
-        if status.st_mode & 0o077:
-            raise ConfigurationError(
-                f"{directory} has mode {stat.S_IMODE(status.st_mode):o}: others see our tokens",
-                hint=f"chmod 700 {directory}",
-            )
+        self._disk = PrivateFolder(directory, holds="our tokens")
 
     def pin(self, cps: str, listed: KeyList, now: float) -> KeyList:
         """Remember a CPS's keys, and give those that are good now or later, as first seen.
@@ -90,7 +77,7 @@ class WalletFiles:
         an earlier one: nothing of it is remembered then.
         """
         current = epoch_of(now)
-        with self._locked():
+        with self._disk.locked():
             seen = self._pinned(cps)
             known = {} if seen is None else {key.epoch: key for key in seen.keys}
             known = {epoch: key for epoch, key in known.items() if epoch >= current}
@@ -109,20 +96,20 @@ class WalletFiles:
             folder = self._made(cps)
             octets = format_key_list(listed.issuer, keys)
             if seen is None or octets != format_key_list(seen.issuer, seen.keys):
-                self._write(folder / _KEYS, octets)
+                self._disk.write(folder / _KEYS, octets)
         return KeyList(listed.issuer, keys)
 
     def pinned(self, cps: str) -> KeyList | None:
         """Give what ``pin`` remembers of a CPS, epochs that are over among them."""
-        with self._locked():
+        with self._disk.locked():
             return self._pinned(cps)
 
     def add(self, cps: str, epoch: int, records: Sequence[bytes], most: int) -> int:
         """Put records of an epoch, as many as do not make it more than ``most``; gives how many."""
-        with self._locked():
+        with self._disk.locked():
             path = self._made(cps) / f"{epoch}{_SUFFIX}"
-            with _told(path), _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
-                self._give_to_owner(descriptor)
+            with told("use", path), _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+                self._disk.give_to_owner(descriptor)
                 whole = os.fstat(descriptor).st_size // RECORD_OCTETS
                 added = records[: max(0, min(most, MOST_TOKENS) - whole)]
                 # over what a crash may have left behind the last whole record
@@ -133,11 +120,11 @@ class WalletFiles:
 
     def check_out(self, cps: str, epoch: int, most: int) -> list[bytes]:
         """Take up to ``most`` records off the disk: once given they are no longer there."""
-        with self._locked():
+        with self._disk.locked():
             path = self._folder(cps) / f"{epoch}{_SUFFIX}"
             if not path.exists():
                 return []
-            with _told(path), _opened(path, os.O_RDWR) as descriptor:
+            with told("use", path), _opened(path, os.O_RDWR) as descriptor:
                 whole = os.fstat(descriptor).st_size // RECORD_OCTETS
                 start = max(0, whole - most) * RECORD_OCTETS
                 octets = os.pread(descriptor, whole * RECORD_OCTETS - start, start)
@@ -163,14 +150,14 @@ class WalletFiles:
 
     def known(self) -> list[str]:
         """The CPSs of which anything is known."""
-        with self._locked(), _told(self.directory):
+        with self._disk.locked(), told("use", self.directory):
             found = [_read(path, _LONGEST_URL) for path in self.directory.glob(f"*/{_URL}")]
         return sorted(one.decode("ascii", "replace") for one in found if one is not None)
 
     def left(self) -> list[Left]:
         """How many there are for each CPS and epoch."""
         found = []
-        with self._locked(), _told(self.directory):
+        with self._disk.locked(), told("use", self.directory):
             for path in sorted(self.directory.glob(f"*/*{_SUFFIX}")):
                 cps = _read(path.parent / _URL, _LONGEST_URL)
                 if cps is not None and path.stem.isdecimal():
@@ -184,14 +171,12 @@ class WalletFiles:
         Gives how many files were erased.
         """
         current, erased = epoch_of(now - GRACE_SECONDS), 0
-        with self._locked(), _told(self.directory):
+        with self._disk.locked(), told("use", self.directory):
             for path in self.directory.glob(f"*/*{_SUFFIX}"):
                 if path.stem.isdecimal() and int(path.stem) < current:
-                    _erase(path)
+                    self._disk.erase(path)
                     erased += 1
-            for path in self.directory.glob(f"**/{_UNFINISHED}*"):
-                # all writers hold the lock: what is unfinished now was left by a crash
-                _erase(path)
+            self._disk.tidy()
             for folder in self.directory.iterdir():
                 if folder.is_dir():
                     self._remove_if_over(folder, current)
@@ -202,12 +187,12 @@ class WalletFiles:
 
         Waits for nobody. Gives what ``end_filling`` takes, or None where another one is at it.
         """
-        with self._locked():
+        with self._disk.locked():
             path = self._made(cps) / _FILLING
-            with _told(path):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
+            with told("use", path):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
                 try:
-                    self._give_to_owner(descriptor)
+                    self._disk.give_to_owner(descriptor)
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BaseException as error:
                     os.close(descriptor)
@@ -225,14 +210,14 @@ class WalletFiles:
 
     def _made(self, cps: str) -> Path:
         folder = self._folder(cps)
-        with _told(folder):
+        with told("make", folder):
             if not folder.is_dir():
                 if sum(1 for each in self.directory.iterdir() if each.is_dir()) >= MOST_CPS:
                     raise ConfigurationError(f"{self.directory} has tokens of {MOST_CPS} CPSs")
                 folder.mkdir(mode=0o700)
-                self._give_to_owner(folder)
+                self._disk.give_to_owner(folder)
             if not (folder / _URL).exists():
-                self._write(folder / _URL, cps.encode("ascii", "replace"))
+                self._disk.write(folder / _URL, cps.encode("ascii", "replace"))
         return folder
 
     def _pinned(self, cps: str) -> KeyList | None:
@@ -258,53 +243,10 @@ class WalletFiles:
         with suppress(OSError):
             folder.rmdir()
 
-    def _write(self, path: Path, octets: bytes) -> None:
-        """Write a file that is there whole or not at all, also when the power fails."""
-        with _told(path):
-            descriptor, temporary = tempfile.mkstemp(prefix=_UNFINISHED, dir=path.parent)
-            try:
-                with open(descriptor, "wb") as file:
-                    self._give_to_owner(descriptor)
-                    file.write(octets)
-                    file.flush()
-                    os.fsync(descriptor)
-                os.replace(temporary, path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-
-    def _give_to_owner(self, what: int | Path) -> None:
-        """What root writes belongs to whom the directory belongs: the service must read it."""
-        owner = os.stat(self.directory)
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            os.chown(what, owner.st_uid, owner.st_gid)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the directory for ourselves, among processes."""
-        path = self.directory / _LOCK
-        with _told(path), _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
-            self._give_to_owner(descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say which file it was."""
-    try:
-        yield
-    except OSError as error:
-        why = error.strerror or error
-        raise ConfigurationError(
-            f"cannot use {path}: {why}", hint="it must belong to the user who runs the service"
-        ) from error
-
 
 @contextmanager
 def _opened(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | _FLAGS, 0o600)
+    descriptor = os.open(path, flags | FLAGS, 0o600)
     try:
         yield descriptor
     finally:
@@ -323,10 +265,3 @@ def _write_at(descriptor: int, octets: bytes, at: int) -> None:
     while octets:
         written = os.pwrite(descriptor, octets, at)
         octets, at = octets[written:], at + written
-
-
-def _erase(path: Path) -> None:
-    with _opened(path, os.O_RDWR) as descriptor:
-        _write_at(descriptor, bytes(os.fstat(descriptor).st_size), 0)
-        os.fsync(descriptor)
-    path.unlink()
