@@ -12,7 +12,7 @@
 local VERSION = "1"
 local STALE_SECONDS = 5
 -- Most answers come within 60 ms; after that looking less often spares the processor.
-local POLL_MS, LATER_POLL_MS, SOON_MS, CALLER_CHECK_MS = 2, 10, 60, 100
+local POLL_MS, LATER_POLL_MS, SOON_MS = 2, 10, 60
 -- FreeSWITCH's clock may move by this much at once.
 local TICK_MS = 20
 local AFTER_EMERGENCY_SECONDS = 1800
@@ -297,16 +297,16 @@ local function watch_end(call)
   end
 end
 
--- Whether this leg, or the one that placed it, has been hung up; no other way tells it of an undialled leg.
-local function is_over(call, check_caller)
-  if OVER[text(session:getState())] then return true end
-  local caller = call.legs[1]
-  return check_caller and caller ~= nil and OVER[ask("eval", "uuid:" .. caller .. " ${channel-state}")] == true
+-- Whether this leg has been hung up: a caller's CANCEL is looked at when ready() is asked, whose own answer is
+-- false on every leg that is not answered yet.
+local function is_over()
+  session:ready()
+  return OVER[text(session:getState())] == true
 end
 
 -- Wait for the answer: what it says, or nil, the milliseconds that passed, and whether the call ended meanwhile.
 local function wait(call)
-  local began, slept, checked = clock_ms(), 0, 0
+  local began, slept = clock_ms(), 0
   while true do
     local step = slept < SOON_MS and POLL_MS or LATER_POLL_MS
     freeswitch.msleep(step)
@@ -316,9 +316,7 @@ local function wait(call)
     local passed = clock_ms() - began
     if math.abs(passed - slept) <= TICK_MS then passed = slept end
     if packed then return packed, passed, false end
-    local check_caller = slept - checked >= CALLER_CHECK_MS
-    if check_caller then checked = slept end
-    if is_over(call, check_caller) then return nil, passed, true end
+    if is_over() then return nil, passed, true end
     if passed >= call.budget or slept >= call.budget then return answered(call.nonce), passed, false end
   end
 end
