@@ -9,16 +9,10 @@ are public: the file is 0600 only because nobody else has anything to do there.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-import sqlite3
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from pbx_stir.cps.records import (
     CheckedRecord,
@@ -30,14 +24,11 @@ from pbx_stir.cps.records import (
     prefix_of,
 )
 from pbx_stir.cps.shelf import MOST_LOOKED_AT, RecordPage, cursor, page
-from pbx_stir.errors import ConfigurationError, StoreUnavailable
-
-log = logging.getLogger(__name__)
+from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
 
 DEFAULT_MAX_OCTETS: Final = 256 << 20
 BUSY_SECONDS: Final = 0.5
 ANSWER_SECONDS: Final = 2.0
-COMPLAINT_SECONDS: Final = 60.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS record (
@@ -84,7 +75,15 @@ _SPANS = "SELECT first, last FROM span WHERE record = ? ORDER BY length(first), 
 _ADD = """
 INSERT INTO record (token, signer, serial, keys, exp, until, since) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-Result = TypeVar("Result")
+# a serial that was answered with 204 must not be forgotten when the power fails
+_TERMS = SqliteTerms(
+    schema=_SCHEMA,
+    thread="records",
+    without_it="no record is given or taken",
+    busy_seconds=BUSY_SECONDS,
+    answer_seconds=ANSWER_SECONDS,
+    synchronous="FULL",
+)
 
 
 class RecordDatabase:
@@ -96,22 +95,15 @@ class RecordDatabase:
         Raises:
             ConfigurationError: it cannot be, or is something else
         """
-        self._path = path
         self._max_octets = max_octets
-        self._next_complaint = 0.0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
-        try:
-            self._database = self._thread.submit(self._open).result()
-        except (OSError, sqlite3.Error) as error:
-            self._thread.shutdown()
-            hint = "state_dir must be a folder that the service may write"
-            raise ConfigurationError(f"{path}: {error}", hint=hint) from error
+        self._file = SqliteFile(path, _TERMS)
+        self._database = self._file.database
 
     async def put(self, number: str, record: CheckedRecord, now: float) -> Shelved:
         """See ``RecordShelf``."""
 
         def change() -> Shelved:
-            with self._transaction():
+            with self._file.transaction():
                 mine = self._of_signer(record.signer, now)
                 others = [row for row in self._holding(number, now) if row.signer != record.signer]
                 placed = place(record, number, mine, others, now)
@@ -127,32 +119,32 @@ class RecordDatabase:
                 self._add(placed.row)
                 return placed.shelved
 
-        return await self._in_thread(change)
+        return await self._file.run(change)
 
     async def tokens(self, number: str, now: float) -> Sequence[str]:
         """See ``RecordShelf``."""
 
         def read() -> Sequence[str]:
-            with self._transaction("DEFERRED"):
+            with self._file.transaction("DEFERRED"):
                 return given(self._holding(number, now), now)
 
-        return await self._in_thread(read)
+        return await self._file.run(read)
 
     async def under(self, prefix: str, now: float, after: str = "") -> RecordPage:
         """See ``RecordShelf``."""
 
         def read() -> RecordPage:
             # one moment for all it reads: another worker may write meanwhile
-            with self._transaction("DEFERRED"):
+            with self._file.transaction("DEFERRED"):
                 return self._page(prefix, now, after)
 
-        return await self._in_thread(read)
+        return await self._file.run(read)
 
     async def sweep(self, now: float) -> None:
         """See ``RecordShelf``."""
 
         def change() -> None:
-            with self._transaction():
+            with self._file.transaction():
                 self._database.execute(
                     "DELETE FROM record WHERE until <= ? AND exp <= ?", (now,) * 2
                 )
@@ -160,54 +152,13 @@ class RecordDatabase:
                     "UPDATE record SET token = '' WHERE token != '' AND exp <= ?", (now,)
                 )
 
-        await self._in_thread(change)
+        await self._file.run(change)
 
     def close(self) -> None:
         """Close the file, once what is under way is done."""
-        self._thread.submit(self._database.close)
-        self._thread.shutdown(wait=True)
+        self._file.close()
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await loop.run_in_executor(self._thread, work)
-        except TimeoutError as error:
-            raise self._unavailable(f"no answer in {ANSWER_SECONDS} s") from error
-        except (sqlite3.Error, RuntimeError) as error:
-            raise self._unavailable(str(error)) from error
-
-    def _unavailable(self, why: str) -> StoreUnavailable:
-        """Say it, but not with each request."""
-        if time.monotonic() >= self._next_complaint:
-            self._next_complaint = time.monotonic() + COMPLAINT_SECONDS
-            log.error("%s: %s: no record is given or taken", self._path, why)
-        return StoreUnavailable(f"{self._path}: {why}")
-
-    # everything below runs in the thread
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
-        database = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        database.execute("PRAGMA journal_mode = WAL")
-        # a serial that was answered with 204 must not be forgotten when the power fails
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA foreign_keys = ON")
-        database.executescript(_SCHEMA)
-        return database
-
-    @contextmanager
-    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
-        self._database.execute(f"BEGIN {kind}")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+    # everything below runs in the file's thread
 
     def _is_full(self) -> bool:
         """Whether what is in use of the file is beyond its bound; freed pages are used again."""

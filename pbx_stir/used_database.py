@@ -9,28 +9,20 @@ a machine that loses its power may lose the last uses, and its calls with them.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sqlite3
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from pbx_stir.errors import ConfigurationError, Unavailable
 from pbx_stir.services import used
 from pbx_stir.services.used import Claim, Entry, Reservation
-
-log = logging.getLogger(__name__)
+from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
 
 BUSY_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 10.0
-COMPLAINT_SECONDS: Final = 60.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (
@@ -44,7 +36,14 @@ CREATE INDEX IF NOT EXISTS used_by_until ON used (until);
 """
 _decoder = msgspec.json.Decoder(Entry)
 _encoder = msgspec.json.Encoder()
-Result = TypeVar("Result")
+_TERMS = SqliteTerms(
+    schema=_SCHEMA,
+    thread="used",
+    without_it="no call can pass",
+    busy_seconds=BUSY_SECONDS,
+    answer_seconds=ANSWER_SECONDS,
+    broken=(msgspec.MsgspecError,),
+)
 
 
 class UsedDatabase:
@@ -56,29 +55,22 @@ class UsedDatabase:
         Raises:
             ConfigurationError: it cannot be, or is something else
         """
-        self._path = path
         self._next_sweep = 0.0
-        self._next_complaint = 0.0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="used")
-        try:
-            self._database = self._thread.submit(self._open).result()
-        except (OSError, sqlite3.Error) as error:
-            self._thread.shutdown()
-            hint = "state_dir must be a folder that the service may write"
-            raise ConfigurationError(f"{path}: {error}", hint=hint) from error
+        self._file = SqliteFile(path, _TERMS)
+        self._database = self._file.database
 
     async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
         """Take ``key`` for ``claim``. Raises Unavailable: then nobody knows who has it."""
 
         def change() -> Reservation:
-            with self._transaction():
+            with self._file.transaction():
                 self._sweep(now)
                 entry, found = used.reserved(self._read(key), claim, until, now)
                 if entry.claim is claim:
                     self._write(key, entry)
                 return found
 
-        return await self._in_thread(change)
+        return await self._file.run(change)
 
     async def confirm(self, key: str, claim: Claim, now: float) -> None:
         """The PBX has taken the verdict."""
@@ -94,22 +86,21 @@ class UsedDatabase:
             return
 
         def change() -> None:
-            with self._transaction():
+            with self._file.transaction():
                 select = "SELECT key, entry FROM used WHERE call = ?"
                 rows = self._database.execute(select, (_call(pbx, unique_id),)).fetchall()
                 for key, entry in rows:
                     self._write(key, used.ended(_decoder.decode(entry), now))
 
-        await self._in_thread(change)
+        await self._file.run(change)
 
     def close(self) -> None:
         """Close the file, once what is under way is done."""
-        self._thread.submit(self._database.close)
-        self._thread.shutdown(wait=True)
+        self._file.close()
 
     async def _change(self, key: str, change_of: Callable[[Entry], Entry | None]) -> None:
         def change() -> None:
-            with self._transaction():
+            with self._file.transaction():
                 entry = self._read(key)
                 if entry is None:
                     return
@@ -119,48 +110,9 @@ class UsedDatabase:
                 elif changed != entry:
                     self._write(key, changed)
 
-        await self._in_thread(change)
+        await self._file.run(change)
 
-    async def _in_thread(self, change: Callable[[], Result]) -> Result:
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await loop.run_in_executor(self._thread, change)
-        except TimeoutError as error:
-            raise self._unavailable(f"no answer in {ANSWER_SECONDS} s") from error
-        except (sqlite3.Error, msgspec.MsgspecError, RuntimeError) as error:
-            raise self._unavailable(str(error)) from error
-
-    def _unavailable(self, why: str) -> Unavailable:
-        """Say it, but not with each call: while it lasts, none passes."""
-        if time.monotonic() >= self._next_complaint:
-            self._next_complaint = time.monotonic() + COMPLAINT_SECONDS
-            log.error("%s: %s: no call can pass", self._path, why)
-        return Unavailable(f"{self._path}: {why}")
-
-    # everything below runs in the thread
-
-    def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path.touch(mode=0o600)
-        database = sqlite3.connect(
-            self._path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        # with a write-ahead log a change costs no wait for the disk
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.executescript(_SCHEMA)
-        return database
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+    # everything below runs in the file's thread
 
     def _read(self, key: str) -> Entry | None:
         row = self._database.execute("SELECT entry FROM used WHERE key = ?", (key,)).fetchone()

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pbx_stir"
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("private_files",),
+    ("private_files", "sqlite_file"),
     ("stir",),
     ("services",),
     ("tokens",),

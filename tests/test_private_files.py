@@ -80,7 +80,7 @@ def test_a_write_that_fails_leaves_what_was(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ConfigurationError, match="cannot write .*No space left"):
+    with pytest.raises(ConfigurationError, match=r"cannot write .*No space left"):
         folder.write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [one.name for one in folder.path.iterdir()] == ["key"]
