@@ -17,36 +17,27 @@ maximum of sixty seconds)") and 6 ("will need to inspect the "dest" element"), R
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from pbx_stir.cps import wire
-from pbx_stir.cps.answers import (
-    Failure,
-    admit,
-    answer,
-    failures_as_problems,
-    read_body,
-    require_type,
-)
+from pbx_stir.cps.answers import Failure, admit, answer, read_body, require_type
 from pbx_stir.cps.asking import Asking, unauthorised
 from pbx_stir.cps.holders import Holder, Holders
-from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
+from pbx_stir.cps.limits import PeerBuckets, TokenBucket
 from pbx_stir.cps.names import cps_names
-from pbx_stir.cps.server import DRAINED, SWEEP_SECONDS
+from pbx_stir.cps.serving import Serving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import Entry, EntryStore, MemoryStore
 from pbx_stir.cps.tally import Tally
 from pbx_stir.cps.wire import Resource, Target
-from pbx_stir.errors import ConfigurationError, Malformed, MalformedNumber, StoreUnavailable
+from pbx_stir.errors import ConfigurationError, Malformed
 from pbx_stir.stir import jws, passport
 from pbx_stir.stir.passport import Passport
 from pbx_stir.stir.signed_request import SUBMISSION, is_signed
@@ -109,35 +100,10 @@ def build_bare_application(
     its own: "bare-collection" and the like. Raises ``ConfigurationError``.
     """
     service = _Bare(settings, store, now, clock)
-    counted = _counting(tally) if tally is not None else []
-    application = web.Application(middlewares=[*counted, failures_as_problems])
-    application.router.add_route("*", "/{path:.*}", service.answer, expect_handler=_continue_later)
-    application.cleanup_ctx.append(service.sweeping)
-    application[DRAINED] = service.drained
-    return application
+    return service.application(tally, "bare-")
 
 
-def _counting(tally: Tally) -> list[Middleware]:
-    @web.middleware
-    async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        try:
-            target = wire.parse_target(request.rel_url.raw_path)
-        except MalformedNumber:
-            target = None
-        known = target is not None and target.resource in _ALLOW
-        resource = target.resource.value if target is not None and known else "none"
-        tally.answered(f"bare-{resource}", request.method, response.status)
-        return response
-
-    return [counting]
-
-
-async def _continue_later(request: web.Request) -> None:
-    """Do not ask for a body yet: the checks that need none come first."""
-
-
-class _Bare:
+class _Bare(Serving):
     """What it answers to each resource and method."""
 
     def __init__(
@@ -148,15 +114,11 @@ class _Bare:
         clock: Callable[[], float],
     ) -> None:
         common = settings.common
+        super().__init__(_ALLOW, common.peer_rate, clock)
         self._settings = settings
         self._store = store
         self._now = now
-        self._clock = clock
         self._store_clock = store.clock or clock
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._peers = PeerBuckets(common.peer_rate, common.peer_rate)
         self._retrievals = TokenBucket(common.retrieval_rate, common.retrieval_rate)
         self._submissions = TokenBucket(settings.submission_rate, settings.submission_rate)
         self._signers = PeerBuckets(settings.signer_rate, settings.signer_rate)
@@ -173,38 +135,7 @@ class _Bare:
             )
         self._asking = Asking(self._holders, client_certificates=common.client_certificates)
 
-    async def sweeping(self, _application: web.Application) -> AsyncIterator[None]:
-        """Free what has expired every second, as long as the application runs."""
-        task = asyncio.create_task(self._sweep_for_ever())
-        yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    async def drained(self) -> bool:
-        """Wait until no request is under way."""
-        return await self._idle.wait()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            return await self._answer(request)
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        peer = peer_name(request.remote or "")
-        if peer:
-            admit(self._peers.take(peer, self._clock()))
-        try:
-            target = wire.parse_target(request.rel_url.raw_path)
-        except MalformedNumber:
-            raise Failure(400, "the path does not name a telephone number") from None
-        if target is None or target.resource not in _ALLOW:
-            raise Failure(404, "there is no such resource")
+    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
         match target.resource, request.method:
             case Resource.COLLECTION | Resource.ITEM, "GET" | "HEAD":
                 admit(self._retrievals.take(self._clock()))
@@ -212,9 +143,7 @@ class _Bare:
             case Resource.COLLECTION, "POST":
                 admit(self._submissions.take(self._clock()))
                 return await self._submit(target.number, request, peer)
-            case Resource.HEALTH, "GET" | "HEAD":
-                return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
-        raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
+        raise self.no_such_method(target)
 
     async def _submit(self, number: str, request: web.Request, peer: str) -> web.Response:
         """Take one PASSporT in full form; one that is there already has the id that it got."""
@@ -284,17 +213,11 @@ class _Bare:
         entries = await self._store.entries(number, self._store_clock())
         return [one for one in entries if _iat(one.wire) > oldest][: wire.MAX_LISTED]
 
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            self._peers.sweep(self._clock())
-            self._signers.sweep(self._clock())
-            if self._holders is not None:
-                self._holders.sweep()
-            try:
-                await self._store.sweep(self._store_clock())
-            except StoreUnavailable as error:
-                _log.warning("not swept: %s", error)
+    async def _sweep(self) -> None:
+        self._signers.sweep(self._clock())
+        if self._holders is not None:
+            self._holders.sweep()
+        await self._store.sweep(self._store_clock())
 
 
 class _Dated(msgspec.Struct):

@@ -20,8 +20,9 @@ from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import WRITE_SECONDS
 from pbx_stir.cps.bare import BareSettings, build_bare_application
 from pbx_stir.cps.limits import PeerBuckets, Places
-from pbx_stir.cps.server import DRAINED, build_application
+from pbx_stir.cps.server import build_application
 from pbx_stir.cps.server_tls import ServerTls
+from pbx_stir.cps.serving import DRAINED
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.tally import Tally

@@ -11,30 +11,26 @@ content type, announced size, body, form.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from pbx_stir.cps import wire
-from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
+from pbx_stir.cps.answers import Failure, admit
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.issuing import Issuing
 from pbx_stir.cps.keeping import Keeping
-from pbx_stir.cps.limits import PeerBuckets, TokenBucket, peer_name
+from pbx_stir.cps.limits import PeerBuckets, TokenBucket
 from pbx_stir.cps.retrievals import Retrievals
+from pbx_stir.cps.serving import Serving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore, MemoryStore
 from pbx_stir.cps.storing import Storing
 from pbx_stir.cps.tally import Tally
 from pbx_stir.cps.wire import Resource, Target
-from pbx_stir.errors import MalformedNumber, StoreUnavailable
+from pbx_stir.errors import StoreUnavailable
 
-SWEEP_SECONDS = 1.0
 _ALLOW = {
     Resource.HEALTH: "GET, HEAD",
     Resource.COLLECTION: "GET, HEAD, POST",
@@ -46,10 +42,7 @@ _ALLOW = {
     Resource.TOKEN_KEYS: "GET, HEAD",
     Resource.TOKENS: "GET, HEAD, POST",
 }
-# What to await for the requests under way to end, before their connections are closed.
-DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
 _log = logging.getLogger(__name__)
-_peer_name = functools.lru_cache(maxsize=1024)(peer_name)
 
 
 def build_application(
@@ -72,35 +65,10 @@ def build_application(
         if isinstance(store, MemoryStore):
             tally.gauges["entries"] = store.__len__
             tally.gauges["store_octets"] = lambda: store.octets
-    counted = _counting(tally) if tally is not None else []
-    application = web.Application(middlewares=[*counted, failures_as_problems])
-    # One route: paths are told apart before they are decoded, see wire.parse_target.
-    application.router.add_route("*", "/{path:.*}", service.answer, expect_handler=_continue_later)
-    application.cleanup_ctx.append(service.sweeping)
-    application[DRAINED] = service.drained
-    return application
+    return service.application(tally)
 
 
-def _counting(tally: Tally) -> list[Middleware]:
-    @web.middleware
-    async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
-        try:
-            target = wire.parse_target(request.rel_url.raw_path)
-        except MalformedNumber:
-            target = None
-        resource = target.resource.value if target else ""
-        tally.answered(resource, request.method, response.status)
-        return response
-
-    return [counting]
-
-
-async def _continue_later(request: web.Request) -> None:
-    """Do not ask for a body yet: the checks that need none come first (RFC 9110 section 10.1.1)."""
-
-
-class _Service:
+class _Service(Serving):
     """One CPS: what it answers to each resource and method."""
 
     def __init__(
@@ -110,17 +78,13 @@ class _Service:
         now: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
+        super().__init__(_ALLOW, settings.peer_rate, clock)
         self._store = store
-        self._clock = clock
         self._store_clock = store.clock or clock
         self._dummies = Dummies(store.lifetime_seconds, epoch_secrets=settings.secrets)
-        self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._retrievals = TokenBucket(settings.retrieval_rate, settings.retrieval_rate)
         self._stores = TokenBucket(settings.store_rate, settings.store_rate)
         self._puts = TokenBucket(settings.record_rate, settings.record_rate)
-        self._peers = PeerBuckets(settings.peer_rate, settings.peer_rate)
         self._keeping = Keeping.of(settings, now)
         self._retrieving = Retrievals(
             settings, store, self._dummies, clock=self._store_clock, now=now
@@ -137,8 +101,7 @@ class _Service:
             checker=self._issuing.checker if self._issuing else None,
         )
 
-    async def sweeping(self, _application: web.Application) -> AsyncIterator[None]:
-        """Free what has expired every second, as long as the application runs."""
+    async def _begin(self) -> None:
         try:
             await self._dummies.prepare(self._store_clock())
         except StoreUnavailable as error:
@@ -147,11 +110,11 @@ class _Service:
         if self._issuing is not None:
             await self._issuing.begin()
         self._retrieving.begin()
-        task = asyncio.create_task(self._sweep_for_ever())
-        yield
+
+    def _end(self) -> None:
         self._retrieving.end()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+
+    def _close(self) -> None:
         if self._issuing is not None:
             self._issuing.end()
 
@@ -159,33 +122,7 @@ class _Service:
         """Count the streams of events."""
         return self._retrieving.subscribers
 
-    async def drained(self) -> bool:
-        """End the streams, and wait until no request is under way."""
-        self._retrieving.end()
-        return await self._idle.wait()
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
-        self._under_way += 1
-        self._idle.clear()
-        try:
-            return await self._answer(request)
-        finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        """Check, in the order above, and hand on."""
-        peer = _peer_name(request.remote or "")
-        if peer:
-            admit(self._peers.take(peer, self._clock()))
-        try:
-            target = wire.parse_target(request.rel_url.raw_path)
-        except MalformedNumber:
-            raise Failure(400, "the path does not name a telephone number") from None
-        if target is None:
-            raise Failure(404, "there is no such resource")
+    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
         match target.resource, request.method:
             case (
                 Resource.COLLECTION | Resource.ITEM | Resource.BULK | Resource.BULK_ITEM,
@@ -207,9 +144,7 @@ class _Service:
                 return await self._keeping.put(target.number, request)
             case Resource.TOKEN_KEYS | Resource.TOKENS, "GET" | "HEAD" | "POST":
                 return await self._tokens(target, request, peer)
-            case Resource.HEALTH, "GET" | "HEAD":
-                return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
-        raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
+        raise self.no_such_method(target)
 
     async def _tokens(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
         """Answer for storage tokens."""
@@ -228,7 +163,7 @@ class _Service:
             case Resource.TOKEN_KEYS, "GET" | "HEAD":
                 admit(self._retrievals.take(self._clock()))
                 return self._issuing.keys()
-        raise Failure(405, "the resource has no such method", Allow=_ALLOW[target.resource])
+        raise self.no_such_method(target)
 
     async def _retrieve(
         self, target: Target, request: web.Request, peer: str
@@ -243,21 +178,7 @@ class _Service:
                 return await self._retrieving.bulk_item(target, request, peer)
         return await self._retrieving.collection(target, request, peer)
 
-    async def _sweep_for_ever(self) -> None:
-        """Keep promises of lifetime also where nobody asks."""
-        failing = False
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self._sweep()
-                failing = False
-            except StoreUnavailable as error:
-                if not failing:
-                    _log.warning("not swept: %s", error)
-                failing = True
-
     async def _sweep(self) -> None:
-        self._peers.sweep(self._clock())
         self._issues_of_peers.sweep(self._clock())
         self._retrieving.sweep()
         now = self._store_clock()

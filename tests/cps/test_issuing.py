@@ -414,7 +414,7 @@ def test_tokens_bear_one_name(
 
 async def test_one_peer_leaves_issuing_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who asks for nothing useful runs out of requests by itself."""
-    monkeypatch.setattr("pbx_stir.cps.server._peer_name", lambda _: "192.0.2.1")
+    monkeypatch.setattr("pbx_stir.cps.serving._peer_name", lambda _: "192.0.2.1")
     async with desk(issue_rate_of_a_peer=1.0) as (_, sender):
         found = [await sender.ask("POST", exchange.TOKENS_PATH, b"") for _ in range(3)]
         assert [status for status, _, _ in found] == [401, 401, 429]

@@ -14,8 +14,7 @@ import aiohttp
 import pytest
 import requests
 
-from pbx_stir.cps import accepting, answers
-from pbx_stir.cps import server as server_module
+from pbx_stir.cps import accepting, answers, serving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.stir import sealing
 
@@ -420,7 +419,7 @@ async def test_a_peer_has_a_rate_unless_local(run: Run, monkeypatch: pytest.Monk
     """Loopback has no limit of its own; any other peer has."""
     async with run(peer_rate=2) as cps, Peer(cps) as peer:
         assert {(await peer.ask("GET", "/health"))[0] for _ in range(20)} == {200}
-        monkeypatch.setattr(server_module, "_peer_name", lambda _: "192.0.2.1")
+        monkeypatch.setattr(serving, "_peer_name", lambda _: "192.0.2.1")
         got = [(await peer.ask("GET", "/health"))[0] for _ in range(3)]
         assert got == [200, 200, 429]
 
@@ -453,7 +452,7 @@ async def test_nothing_personal_is_logged(run: Run, caplog: pytest.LogCaptureFix
 
 async def test_memory_is_freed_while_nobody_asks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten thousand entries go by themselves once they have expired."""
-    monkeypatch.setattr(server_module, "SWEEP_SECONDS", 0.001)
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.001)
     async with run() as cps:
         wire = sealed()
         for number in range(10_000):

@@ -368,7 +368,7 @@ async def test_a_disk_that_is_gone_does_not_end_the_supply(
     await world.pass_time(60)
     world.wallet.files.directory.rename(world.folder / "elsewhere")
     await world.pass_time(120)
-    assert "cannot use" in caplog.text
+    assert "cannot write" in caplog.text
     assert isinstance(world.take(), Unspent)
     (world.folder / "elsewhere").rename(world.wallet.files.directory)
     await world.pass_time(200)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from aiohttp import web
 
-from pbx_stir.cps import dummies, retrievals, server
+from pbx_stir.cps import dummies, retrievals, server, serving
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.retrieving import Retrieving
 from pbx_stir.cps.store import Entry
@@ -31,7 +31,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 @pytest.fixture(autouse=True)
 def _sweeps_keep_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "SWEEP_SECONDS", SWEEP_SECONDS)
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", SWEEP_SECONDS)
 
 
 def test_one_entry_is_not_told_from_a_dummy(record_property: Callable[..., None]) -> None:

@@ -1,0 +1,149 @@
+"""What every application of a CPS does with a request before and after it is answered.
+
+Takes requests; admits each peer at its rate, reads the path, knows how many requests are under way,
+sweeps every second what has expired, and turns what goes wrong into problems. What a resource
+answers is the subclass's. Every answer is counted, by resource, method and status alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from pbx_stir.cps import wire
+from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
+from pbx_stir.cps.limits import PeerBuckets, peer_name
+from pbx_stir.cps.tally import Tally
+from pbx_stir.cps.wire import Resource, Target
+from pbx_stir.errors import MalformedNumber, StoreUnavailable
+
+SWEEP_SECONDS = 1.0
+# What to await for the requests under way to end, before their connections are closed.
+DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
+_log = logging.getLogger(__name__)
+_peer_name = functools.lru_cache(maxsize=1024)(peer_name)
+
+
+class Serving(ABC):
+    """Serves the resources that ``allow`` names, each with its methods as Allow says them."""
+
+    def __init__(
+        self, allow: Mapping[Resource, str], peer_rate: float, clock: Callable[[], float]
+    ) -> None:
+        """``clock`` never steps; by it a peer's ``peer_rate`` requests a second are kept."""
+        self.allow = allow
+        self._clock = clock
+        self._peers = PeerBuckets(peer_rate, peer_rate)
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @abstractmethod
+    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+        """Answer a request for one of the resources, or raise ``Failure``."""
+
+    @abstractmethod
+    async def _sweep(self) -> None:
+        """Free what has expired. Raises ``StoreUnavailable``."""
+
+    async def _begin(self) -> None:  # noqa: B027 - most have nothing to do
+        """Get ready, in the running loop."""
+
+    def _end(self) -> None:  # noqa: B027 - most have nothing to do
+        """End what would not end by itself; may come twice."""
+
+    def _close(self) -> None:  # noqa: B027 - most have nothing to do
+        """Close what was used, when no request is under way any more."""
+
+    def application(self, tally: Tally | None, prefix: str = "") -> web.Application:
+        """Build the application; ``prefix`` stands before its resources' names in ``tally``."""
+        counted = [self._counting(tally, prefix)] if tally is not None else []
+        application = web.Application(middlewares=[*counted, failures_as_problems])
+        # One route: paths are told apart before they are decoded, see wire.parse_target.
+        application.router.add_route("*", "/{path:.*}", self.answer, expect_handler=_continue_later)
+        application.cleanup_ctx.append(self._running)
+        application[DRAINED] = self.drained
+        return application
+
+    async def drained(self) -> bool:
+        """End what would not end by itself, and wait until no request is under way."""
+        self._end()
+        return await self._idle.wait()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            return await self._answer(request)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """Admit the peer, read the path, and hand on."""
+        peer = _peer_name(request.remote or "")
+        if peer:
+            admit(self._peers.take(peer, self._clock()))
+        try:
+            target = wire.parse_target(request.rel_url.raw_path)
+        except MalformedNumber:
+            raise Failure(400, "the path does not name a telephone number") from None
+        if target is None or target.resource not in self.allow:
+            raise Failure(404, "there is no such resource")
+        if target.resource is Resource.HEALTH and request.method in {"GET", "HEAD"}:
+            return answer(200, b'{"status":200,"message":"OK"}', wire.JSON_TYPE)
+        return await self._serve(target, request, peer)
+
+    def no_such_method(self, target: Target) -> Failure:
+        """Give the failure of a method that a resource has not."""
+        return Failure(405, "the resource has no such method", Allow=self.allow[target.resource])
+
+    async def _running(self, _application: web.Application) -> AsyncIterator[None]:
+        await self._begin()
+        task = asyncio.create_task(self._sweep_for_ever())
+        yield
+        self._end()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._close()
+
+    async def _sweep_for_ever(self) -> None:
+        """Keep promises of lifetime also where nobody asks."""
+        failing = False
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._peers.sweep(self._clock())
+            try:
+                await self._sweep()
+                failing = False
+            except StoreUnavailable as error:
+                if not failing:
+                    _log.warning("not swept: %s", error)
+                failing = True
+
+    def _counting(self, tally: Tally, prefix: str) -> Middleware:
+        @web.middleware
+        async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
+            response = await handler(request)
+            try:
+                target = wire.parse_target(request.rel_url.raw_path)
+            except MalformedNumber:
+                target = None
+            known = target is not None and target.resource in self.allow
+            resource = target.resource.value if target is not None and known else "none"
+            tally.answered(f"{prefix}{resource}", request.method, response.status)
+            return response
+
+        return counting
+
+
+async def _continue_later(request: web.Request) -> None:
+    """Do not ask for a body yet: the checks that need none come first (RFC 9110 section 10.1.1)."""
