@@ -34,6 +34,7 @@ def test_esl_a_conversation_is_the_same_however_it_is_cut(path: Path) -> None:
     assert by_read
     known = {
         esl.AUTH_REQUEST, esl.COMMAND_REPLY, esl.API_RESPONSE, esl.EVENT, esl.DISCONNECT,
+        esl.RUDE_REJECTION,
     }  # fmt: skip
     assert {frame.content_type for frame in by_read} <= known
     for frame in by_read:
