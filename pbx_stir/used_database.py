@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from pbx_stir.services import used
-from pbx_stir.services.used import Claim, Entry, Reservation
+from pbx_stir.services.used import Claim, Entry, Reservation, Use
 from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
 
 BUSY_SECONDS: Final = 0.25
@@ -33,6 +33,17 @@ CREATE TABLE IF NOT EXISTS used (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS used_by_call ON used (call);
 CREATE INDEX IF NOT EXISTS used_by_until ON used (until);
+CREATE TABLE IF NOT EXISTS legs (
+    call TEXT NOT NULL,
+    key TEXT NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (call, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS legs_by_until ON legs (until);
+"""
+_OF_A_CALL = """
+SELECT key, entry FROM used
+WHERE call = :call OR key IN (SELECT key FROM legs WHERE call = :call)
 """
 _decoder = msgspec.json.Decoder(Entry)
 _encoder = msgspec.json.Encoder()
@@ -66,8 +77,14 @@ class UsedDatabase:
             with self._file.transaction():
                 self._sweep(now)
                 entry, found = used.reserved(self._read(key), claim, until, now)
-                if entry.claim is claim:
+                if found.use is not Use.TAKEN:
                     self._write(key, entry)
+                if found.use is Use.SAME:
+                    # ``used.call`` has but one of a call's legs
+                    self._database.execute(
+                        "INSERT OR REPLACE INTO legs (call, key, until) VALUES (?, ?, ?)",
+                        (_call(claim.pbx, claim.unique_id), key, entry.until),
+                    )
                 return found
 
         return await self._file.run(change)
@@ -87,10 +104,9 @@ class UsedDatabase:
 
         def change() -> None:
             with self._file.transaction():
-                select = "SELECT key, entry FROM used WHERE call = ?"
-                rows = self._database.execute(select, (_call(pbx, unique_id),)).fetchall()
-                for key, entry in rows:
-                    self._write(key, used.ended(_decoder.decode(entry), now))
+                rows = self._database.execute(_OF_A_CALL, {"call": _call(pbx, unique_id)})
+                for key, entry in rows.fetchall():
+                    self._write(key, used.ended(_decoder.decode(entry), pbx, unique_id, now))
 
         await self._file.run(change)
 
@@ -129,6 +145,7 @@ class UsedDatabase:
         if time.monotonic() >= self._next_sweep:
             self._next_sweep = time.monotonic() + SWEEP_SECONDS
             self._database.execute("DELETE FROM used WHERE until < ?", (now,))
+            self._database.execute("DELETE FROM legs WHERE until < ?", (now,))
 
 
 def _call(pbx: str, unique_id: str) -> str:

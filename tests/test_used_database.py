@@ -64,6 +64,9 @@ async def test_a_second_use_that_is_given_back_may_be_taken_by_the_next(tmp_path
     await one.reserve("k", claim(1), UNTIL, 0)
     await one.confirm("k", claim(1), 0)
     assert (await one.reserve("k", claim(7, linked=1), UNTIL, 0)).use is Use.SAME
+    await one.confirm("k", claim(7, linked=1), 0)
+    await one.ended("pbx", "u7", False, 0)
+    assert (await one.reserve("k", claim(2), UNTIL, 1)).use is Use.TAKEN
     await one.ended("pbx", "u1", False, 0)
     assert (await one.reserve("k", claim(2), UNTIL, 1)).use is Use.AGAIN
     await one.give_back("k", claim(2), 1)
@@ -72,16 +75,29 @@ async def test_a_second_use_that_is_given_back_may_be_taken_by_the_next(tmp_path
     one.close()
 
 
+async def test_a_leg_that_gives_back_takes_nothing_from_another(tmp_path: Path) -> None:
+    """What a call's second leg has passed by is used, whatever the first did in its hold."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    await one.reserve("k", claim(1), UNTIL, 0)
+    assert (await one.reserve("k", claim(2, linked=1), UNTIL, 0)).use is Use.SAME
+    await one.give_back("k", claim(1), 0)
+    await one.confirm("k", claim(2, linked=1), 0)
+    assert (await one.reserve("k", claim(9), UNTIL, 1)).use is Use.TAKEN
+    one.close()
+
+
 async def test_what_is_past_is_removed(tmp_path: Path) -> None:
     """The file holds numbers only for as long as their PASSporTs could be used again."""
     one = UsedDatabase(tmp_path / "used.sqlite")
     for number in range(100):
         await one.reserve(f"k{number}", claim(number), UNTIL, 0)
+        await one.reserve(f"k{number}", claim(1000 + number, linked=number), UNTIL, 0)
     one._next_sweep = 0
     await one.reserve("late", claim(200), UNTIL + 100, UNTIL + 1)
     one.close()
     database = sqlite3.connect(tmp_path / "used.sqlite")
     assert database.execute("SELECT count(*) FROM used").fetchone() == (1,)
+    assert database.execute("SELECT count(*) FROM legs").fetchone() == (0,)
     database.close()
 
 

@@ -83,13 +83,10 @@ class RedisUsed:
         if answered:
             return
         call = _call(pbx, unique_id)
-
-        def change(entry: Entry) -> Entry:
-            mine = (entry.claim.pbx, entry.claim.unique_id) == (pbx, unique_id)
-            return used.ended(entry, now) if mine else entry
-
         for key in await self._connection.run(call, "SMEMBERS", call):
-            await self._change_held(key.decode(), change)
+            await self._change_held(
+                key.decode(), lambda entry: used.ended(entry, pbx, unique_id, now)
+            )
 
     async def _change_held(self, key: str, change_of: Callable[[Entry], Entry | None]) -> None:
         def change(entry: Entry | None) -> tuple[Entry | None, None]:

@@ -11,8 +11,11 @@ One entry lives through these states, always by a function below::
        +-----give_back-----+                    RESERVED <--reserve-----------+
 
 * reserve: the first claim gets FRESH; the same call again (same PBX, linked id, trunk, numbers)
-  gets SAME; another one gets TAKEN, unless the entry is REUSABLE: then AGAIN.
-* A claim that dies in its hold gives back. What was REUSABLE before is so again.
+  gets SAME, and holds the entry as well; another one gets TAKEN, unless the entry is REUSABLE: then
+  AGAIN.
+* A claim that dies in its hold gives back; the entry goes with the last of its call's claims. What
+  was REUSABLE before is so again.
+* A call has ended unanswered when all of its legs that had used the entry have.
 * Entries are forgotten when no check of freshness can let their PASSporT pass any more.
 
 REUSABLE is a known opening: a carrier that fails over to a second trunk presents one call twice,
@@ -70,20 +73,23 @@ class Reservation:
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is remembered of one PASSporT; times are seconds since the epoch.
 
-    ``until`` is when it may be forgotten, ``again`` that it is used a second time, ``ended`` when
-    its call ended unanswered, ``before`` what it was before that second reservation.
+    ``claim`` is whom others are told of. All claims are of one call: ``held`` are those that still
+    wait for their release, ``used`` those that had it and have not ended unanswered. ``until`` is
+    when it may be forgotten, ``again`` that it is used a second time, ``ended`` when the last leg
+    ended unanswered, ``before`` what it was before that second reservation.
     """
 
     claim: Claim
     until: float
-    reserved: bool = True
+    held: tuple[Claim, ...] = ()
+    used: tuple[Claim, ...] = ()
     again: bool = False
     ended: float | None = None
     before: Entry | None = None
 
     def is_reusable(self, now: float) -> bool:
         """Whether its call ended unanswered a moment ago, and nobody else has used it since."""
-        if self.reserved or self.again or self.ended is None:
+        if self.held or self.used or self.again or self.ended is None:
             return False
         return 0 <= now - self.ended < FAILOVER_SECONDS
 
@@ -113,11 +119,12 @@ def reserved(
 ) -> tuple[Entry, Reservation]:
     """What a claim makes of an entry, and what it gets (see the module for the rules)."""
     if entry is None or entry.until < now:
-        return Entry(claim, until), Reservation(Use.FRESH)
+        return Entry(claim, until, held=(claim,)), Reservation(Use.FRESH)
     if entry.claim.same_call(claim):
-        return entry, Reservation(Use.SAME, entry.claim)
+        held = (*_without(entry.held, claim), claim)
+        return msgspec.structs.replace(entry, held=held), Reservation(Use.SAME, entry.claim)
     if entry.is_reusable(now):
-        taken = Entry(claim, until, again=True, before=entry)
+        taken = Entry(claim, until, held=(claim,), again=True, before=entry)
         return taken, Reservation(Use.AGAIN, entry.claim)
     return entry, Reservation(Use.TAKEN, entry.claim)
 
@@ -126,21 +133,30 @@ def confirmed(entry: Entry, claim: Claim) -> Entry:
     """The entry, used, if it is this call's."""
     if not entry.claim.same_call(claim):
         return entry
-    return msgspec.structs.replace(entry, reserved=False, before=None)
+    held, used = _without(entry.held, claim), (*_without(entry.used, claim), claim)
+    return msgspec.structs.replace(entry, held=held, used=used, before=None)
 
 
 def given_back(entry: Entry, claim: Claim) -> Entry | None:
     """The entry, as it was before this claim reserved it; None: as if it had never been."""
-    if entry.claim != claim or not entry.reserved:
+    if claim not in entry.held:
         return entry
-    return entry.before
+    held = _without(entry.held, claim)
+    others = entry.used + held
+    if not others and entry.ended is None:
+        return entry.before
+    named = others[0] if entry.claim == claim and others else entry.claim
+    return msgspec.structs.replace(entry, claim=named, held=held)
 
 
-def ended(entry: Entry, now: float) -> Entry:
-    """The entry, its call ended unanswered at ``now``."""
-    if entry.reserved or entry.ended is not None:
-        return entry
-    return msgspec.structs.replace(entry, ended=now)
+def ended(entry: Entry, pbx: str, unique_id: str, now: float) -> Entry:
+    """The entry, one call of the PBX ended unanswered at ``now``."""
+    up = tuple(one for one in entry.used if (one.pbx, one.unique_id) != (pbx, unique_id))
+    return entry if up == entry.used else msgspec.structs.replace(entry, used=up, ended=now)
+
+
+def _without(claims: tuple[Claim, ...], claim: Claim) -> tuple[Claim, ...]:
+    return tuple(one for one in claims if one != claim)
 
 
 class UsedPassports:
@@ -177,8 +193,7 @@ class UsedPassports:
         if answered:
             return
         for key, entry in self._entries.items():
-            if (entry.claim.pbx, entry.claim.unique_id) == (pbx, unique_id):
-                self._entries[key] = ended(entry, now)
+            self._entries[key] = ended(entry, pbx, unique_id, now)
 
     def _sweep(self, now: float) -> None:
         if now < self._next_sweep:

@@ -38,6 +38,17 @@ async def test_a_passport_is_used_by_one_call(connection: Connection) -> None:
     assert (await there.reserve("k", OTHER, now + 60, now)).use is Use.TAKEN
 
 
+async def test_a_leg_that_gives_back_takes_nothing_from_another(connection: Connection) -> None:
+    """What a call's second leg has passed by is used, whatever the first did in its hold."""
+    used, now = RedisUsed(connection), time.time()
+    leg = msgspec.structs.replace(CALL, unique_id="100.2", call_id="log2")
+    await used.reserve("k", CALL, now + 60, now)
+    assert (await used.reserve("k", leg, now + 60, now)).use is Use.SAME
+    await used.give_back("k", CALL, now)
+    await used.confirm("k", leg, now)
+    assert (await used.reserve("k", OTHER, now + 60, now)).use is Use.TAKEN
+
+
 async def test_of_many_claims_one_is_first(connection: Connection) -> None:
     """At the same moment, from several machines."""
     machines = [RedisUsed(connection) for _ in range(3)]

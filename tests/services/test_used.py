@@ -55,6 +55,31 @@ async def test_the_same_call_may_ask_again() -> None:
     assert (await used.reserve("k", claim(7, linked=1), UNTIL, 0)).use is Use.SAME
 
 
+async def test_a_leg_that_gives_back_takes_nothing_from_another() -> None:
+    """Whichever leg of a call dies in its hold, the other has the PASSporT still."""
+    for first, second in ((1, 7), (7, 1)):
+        used = UsedPassports()
+        await used.reserve("k", claim(1), UNTIL, 0)
+        await used.reserve("k", claim(7, linked=1), UNTIL, 0)
+        await used.give_back("k", claim(first, linked=1), 0)
+        held = await used.reserve("k", claim(9), UNTIL, 0)
+        assert (held.use, held.holder) == (Use.TAKEN, claim(second, linked=1))
+        await used.confirm("k", claim(second, linked=1), 0)
+        assert (await used.reserve("k", claim(9), UNTIL, 0)).use is Use.TAKEN
+
+
+async def test_no_second_use_while_another_leg_is_up() -> None:
+    """A leg that ends unanswered opens nothing while one of the same call talks."""
+    used = UsedPassports()
+    for number in (1, 7):
+        await used.reserve("k", claim(number, linked=1), UNTIL, 0)
+        await used.confirm("k", claim(number, linked=1), 0)
+    await used.ended("pbx", "u1", answered=False, now=1)
+    assert (await used.reserve("k", claim(9), UNTIL, 1)).use is Use.TAKEN
+    await used.ended("pbx", "u7", answered=False, now=2)
+    assert (await used.reserve("k", claim(9), UNTIL, 2)).use is Use.AGAIN
+
+
 async def test_failover_gets_one_more_use() -> None:
     """A call that ended unanswered less than 5 s ago frees its PASSporT once, and once only."""
     used = UsedPassports()
@@ -120,3 +145,43 @@ async def test_never_two_calls_at_once(steps: list[tuple[int, str]]) -> None:
             await used.give_back("k", claim(number), 0)
             if has == number and not final:
                 has = None
+
+
+_LEG_STEPS = st.tuples(
+    st.sampled_from([1, 7]),
+    st.sampled_from(["reserve", "confirm", "give back", "ends unanswered", "ends answered"]),
+)
+
+
+@given(st.lists(_LEG_STEPS, max_size=12))
+async def test_two_legs_never_free_what_one_of_them_has(steps: list[tuple[int, str]]) -> None:
+    """In whichever order two legs of a call ask, pass, die and end, a stranger gets nothing while
+    one of them waits, or has passed and has not ended unanswered."""
+    used = UsedPassports()
+    waiting: set[int] = set()
+    passed: set[int] = set()
+    has_ended = False
+    for number, step in steps:
+        leg = claim(number, linked=1)
+        if step == "reserve":
+            got = (await used.reserve("k", leg, UNTIL, 0)).use
+            assert got is (Use.SAME if waiting or passed or has_ended else Use.FRESH)
+            waiting.add(number)
+        elif step == "confirm" and number in waiting:
+            await used.confirm("k", leg, 0)
+            waiting.discard(number)
+            passed.add(number)
+        elif step == "give back":
+            await used.give_back("k", leg, 0)
+            waiting.discard(number)
+        elif step.startswith("ends"):
+            await used.ended("pbx", leg.unique_id, step == "ends answered", 0)
+            if step == "ends unanswered" and number in passed:
+                passed.discard(number)
+                has_ended = True
+        stranger = (await used.reserve("k", claim(9), UNTIL, 0)).use
+        if waiting or passed:
+            assert stranger is Use.TAKEN
+        else:
+            assert stranger is (Use.AGAIN if has_ended else Use.FRESH)
+            await used.give_back("k", claim(9), 0)
