@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -32,7 +32,7 @@ from pbx_stir.cps.asking import Asking, unauthorised
 from pbx_stir.cps.holders import Holder, Holders
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket
 from pbx_stir.cps.names import cps_names
-from pbx_stir.cps.serving import Serving
+from pbx_stir.cps.serving import Serving, Step
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import Entry, EntryStore, MemoryStore
 from pbx_stir.cps.tally import Tally
@@ -213,11 +213,12 @@ class _Bare(Serving):
         entries = await self._store.entries(number, self._store_clock())
         return [one for one in entries if _iat(one.wire) > oldest][: wire.MAX_LISTED]
 
-    async def _sweep(self) -> None:
-        self._signers.sweep(self._clock())
-        if self._holders is not None:
-            self._holders.sweep()
-        await self._store.sweep(self._store_clock())
+    def _sweep(self) -> Sequence[Step]:
+        return [
+            lambda: self._signers.sweep(self._clock()),
+            *([self._holders.sweep] if self._holders is not None else []),
+            lambda: self._store.sweep(self._store_clock()),
+        ]
 
 
 class _Dated(msgspec.Struct):

@@ -26,10 +26,12 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from pbx_stir.cps.store import Entry
 from pbx_stir.cps.wire import format_id
+from pbx_stir.errors import StoreUnavailable
 from pbx_stir.stir import sealing
 
 EPOCH_SECONDS = 3600
@@ -162,16 +164,14 @@ class Dummies:
         """Give the same with their octets. What it costs does not depend on calls."""
         now_us = int(now * _MICROSECONDS)
         oldest_us = now_us - self._lifetime_us
-        self._note(number, now_us)
-        drawn = self._slots(number, now_us)
+        drawn = self._look(number, now_us, now_us)
         return [entry for arrival_us, entry in drawn if oldest_us < arrival_us <= now_us]
 
     def coming(self, number: str, now: float) -> Entry:
         """Give the next dummy that arrives after ``now``, for who is told of arrivals."""
         # Rounded: it is asked with a dummy's own arrival, a float of these microseconds.
         now_us = round(now * _MICROSECONDS)
-        self._note(number, now_us)
-        slots = self._slots(number, now_us + self._period_us)
+        slots = self._look(number, now_us, now_us + self._period_us)
         return next(entry for arrival_us, entry in reversed(slots) if arrival_us > now_us)
 
     async def prepare(self, now: float) -> None:
@@ -188,7 +188,8 @@ class Dummies:
 
         A number that nobody has looked at for a lifetime is forgotten. For the others the next slot
         is drawn here, not by the first look that needs it: a look that takes longer would say that
-        what is new in it is a dummy.
+        what is new in it is a dummy. Where the secret of a slot is not prepared it is left to the
+        look, which says so.
         """
         now_us = int(now * _MICROSECONDS)
         oldest_start_us = now_us - _SLOTS_DRAWN * self._period_us
@@ -203,30 +204,39 @@ class Dummies:
         self._pushed_out = 0
         for number, ready in self._ready.items():
             next_us = self._last_start(now_us, ready.phase_us) + self._period_us
-            for start_us in range(next_us, ahead_us, self._period_us):
-                if start_us not in ready.slots:
-                    ready.slots[start_us] = self._draw(number, start_us)
+            with suppress(StoreUnavailable):
+                for start_us in range(next_us, ahead_us, self._period_us):
+                    if start_us not in ready.slots:
+                        ready.slots[start_us] = self._draw(number, start_us)
             for start_us in [each for each in ready.slots if each <= oldest_start_us]:
                 del ready.slots[start_us]
         for twin in self._apart:
             twin.sweep(now)
 
-    def _note(self, number: str, now_us: int) -> None:
+    def _look(self, number: str, now_us: int, at_us: int) -> list[tuple[int, Entry]]:
+        """Give a number's slots as of ``at_us``, and remember that it was looked at."""
+        ready = self._ready.get(number)
+        if ready is None:
+            digest = hmac.digest(self._secrets.phase_key, number.encode(), "sha256")
+            ready = _Ready(_fraction(digest, self._period_us), {})
+        drawn = self._slots(number, ready, at_us)
+        # not before: what could not be drawn for this look is not drawn ahead for another one
+        self._note(number, ready, now_us)
+        return drawn
+
+    def _note(self, number: str, ready: _Ready, now_us: int) -> None:
         """Remember that somebody looks at a number; forget another where they become too many."""
         if number in self._ready:
             self._looked_us.move_to_end(number)
         else:
-            key = self._secrets.phase_key
-            phase_us = _fraction(hmac.digest(key, number.encode(), "sha256"), self._period_us)
             if len(self._ready) == self._cached:
                 self._forget(next(iter(self._looked_us)))
                 self._pushed_out += 1
-            self._ready[number] = _Ready(phase_us, {})
+            self._ready[number] = ready
         self._looked_us[number] = now_us
 
-    def _slots(self, number: str, now_us: int) -> list[tuple[int, Entry]]:
+    def _slots(self, number: str, ready: _Ready, now_us: int) -> list[tuple[int, Entry]]:
         """Give the three slots that started last, newest first: arrival in microseconds, dummy."""
-        ready = self._ready[number]
         slots, period_us = ready.slots, self._period_us
         last = self._last_start(now_us, ready.phase_us)
         starts = (last, last - period_us, last - 2 * period_us)

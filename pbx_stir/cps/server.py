@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -23,7 +23,7 @@ from pbx_stir.cps.issuing import Issuing
 from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket
 from pbx_stir.cps.retrievals import Retrievals
-from pbx_stir.cps.serving import Serving
+from pbx_stir.cps.serving import Serving, Step
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore, MemoryStore
 from pbx_stir.cps.storing import Storing
@@ -178,13 +178,15 @@ class _Service(Serving):
                 return await self._retrieving.bulk_item(target, request, peer)
         return await self._retrieving.collection(target, request, peer)
 
-    async def _sweep(self) -> None:
-        self._issues_of_peers.sweep(self._clock())
-        self._retrieving.sweep()
+    def _sweep(self) -> Sequence[Step]:
         now = self._store_clock()
-        self._dummies.sweep(now)
-        await self._dummies.prepare(now)
-        await self._store.sweep(now)
-        await self._keeping.sweep()
-        if self._issuing is not None:
-            await self._issuing.refresh()
+        return [
+            # first: what follows may need a secret that came while the store was lost
+            lambda: self._dummies.prepare(now),
+            lambda: self._dummies.sweep(now),
+            lambda: self._issues_of_peers.sweep(self._clock()),
+            self._retrieving.sweep,
+            lambda: self._store.sweep(now),
+            self._keeping.sweep,
+            *([self._issuing.refresh] if self._issuing is not None else []),
+        ]

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -26,6 +26,8 @@ from pbx_stir.errors import MalformedNumber, StoreUnavailable
 SWEEP_SECONDS = 1.0
 # What to await for the requests under way to end, before their connections are closed.
 DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
+# One thing that a sweep does.
+Step = Callable[[], Awaitable[None] | None]
 _log = logging.getLogger(__name__)
 _peer_name = functools.lru_cache(maxsize=1024)(peer_name)
 
@@ -49,8 +51,8 @@ class Serving(ABC):
         """Answer a request for one of the resources, or raise ``Failure``."""
 
     @abstractmethod
-    async def _sweep(self) -> None:
-        """Free what has expired. Raises ``StoreUnavailable``."""
+    def _sweep(self) -> Sequence[Step]:
+        """Give what frees what has expired, in this order; each may raise."""
 
     async def _begin(self) -> None:  # noqa: B027 - most have nothing to do
         """Get ready, in the running loop."""
@@ -117,17 +119,17 @@ class Serving(ABC):
 
     async def _sweep_for_ever(self) -> None:
         """Keep promises of lifetime also where nobody asks."""
-        failing = False
+        failing: set[str] = set()
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            self._peers.sweep(self._clock())
-            try:
-                await self._sweep()
-                failing = False
-            except StoreUnavailable as error:
-                if not failing:
-                    _log.warning("not swept: %s", error)
-                failing = True
+            failed = [why for step in self._steps() if (why := await _failure(step))]
+            for why in dict.fromkeys(failed):
+                if why not in failing:
+                    _log.warning("not swept: %s", why)
+            failing = set(failed)
+
+    def _steps(self) -> list[Step]:
+        return [lambda: self._peers.sweep(self._clock()), *self._sweep()]
 
     def _counting(self, tally: Tally, prefix: str) -> Middleware:
         @web.middleware
@@ -143,6 +145,23 @@ class Serving(ABC):
             return response
 
         return counting
+
+
+async def _failure(step: Step) -> str:
+    """Take a step of a sweep, and say why it failed; empty where it did not.
+
+    Whatever it is: the other steps, and the next sweep, must come.
+    """
+    try:
+        under_way = step()
+        if under_way is not None:
+            await under_way
+    except StoreUnavailable as error:
+        return str(error)
+    except Exception as error:
+        # its type alone: what it says may hold a number
+        return type(error).__name__
+    return ""
 
 
 async def _continue_later(request: web.Request) -> None:

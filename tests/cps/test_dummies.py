@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from pbx_stir.cps.dummies import Dummies, EpochSecrets
 from pbx_stir.cps.wire import is_id
+from pbx_stir.errors import StoreUnavailable
 from pbx_stir.stir import sealing
 
 NUMBER = "12125551234"
+OTHER = "12125551235"
 
 
 class Drawing:
@@ -26,6 +28,27 @@ class Drawing:
         """Draw."""
         self.draws += 1
         return hashlib.sha512(b"%d" % self.draws).digest()[:octets]
+
+
+class Fetched(EpochSecrets):
+    """Secrets that must be prepared, from a place that can be lost, for who shares them."""
+
+    def __init__(self) -> None:
+        super().__init__(Drawing())
+        self.is_lost = False
+        self.prepared: set[int] = set()
+
+    def of(self, epoch: int) -> bytearray:
+        """Give what was prepared."""
+        if epoch not in self.prepared:
+            raise StoreUnavailable("not fetched")
+        return super().of(epoch)
+
+    async def prepare(self, first: int, last: int) -> None:
+        """Fetch."""
+        if self.is_lost:
+            raise StoreUnavailable("lost")
+        self.prepared |= set(range(first, last + 1))
 
 
 def known(lifetime_seconds: int = 30, **settings: int) -> Dummies:
@@ -234,6 +257,25 @@ def test_a_number_that_nobody_looks_at_is_forgotten() -> None:
     dummies.sweep(130.0)
     assert not dummies._ready
     assert not dummies._looked_us
+
+
+async def test_a_look_without_a_secret_leaves_nothing_behind() -> None:
+    """What could not be drawn is not drawn ahead either, and no sweep fails for it."""
+    source = Fetched()
+    dummies = Dummies(30, epoch_secrets=source)
+    await dummies.prepare(0.0)
+    dummies.entries(OTHER, 7190.0)
+    with pytest.raises(StoreUnavailable):
+        dummies.entries(NUMBER, 10_000.0)
+    with pytest.raises(StoreUnavailable):
+        dummies.coming(NUMBER, 10_000.0)
+    assert list(dummies._ready) == [OTHER]
+    # a number that was looked at a moment ago, whose next slot is of an hour that is not there
+    dummies.sweep(7202.0)
+    dummies.sweep(7219.0)
+    assert list(dummies._ready) == [OTHER]
+    await dummies.prepare(10_000.0)
+    assert dummies.entries(NUMBER, 10_000.0)
 
 
 def test_a_wild_clock_fills_no_memory() -> None:

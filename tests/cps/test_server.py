@@ -15,7 +15,10 @@ import pytest
 import requests
 
 from pbx_stir.cps import accepting, answers, serving
+from pbx_stir.cps.dummies import EpochSecrets
+from pbx_stir.cps.limits import PeerBuckets
 from pbx_stir.cps.settings import CpsSettings
+from pbx_stir.errors import StoreUnavailable
 from pbx_stir.stir import sealing
 
 from .conftest import Run, Running, sealed
@@ -463,6 +466,67 @@ async def test_memory_is_freed_while_nobody_asks(run: Run, monkeypatch: pytest.M
             while len(cps.store):  # noqa: ASYNC110 the sweep tells nobody
                 await asyncio.sleep(0)
         assert cps.store.octets == 0
+
+
+class Fetched(EpochSecrets):
+    """The dummies' secrets of an hour that was prepared, from a place that can be lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_lost = False
+        self.asked = 0
+        self._prepared: set[int] = set()
+
+    def of(self, epoch: int) -> bytearray:
+        """Give what was prepared."""
+        if epoch not in self._prepared:
+            raise StoreUnavailable("not fetched")
+        return super().of(epoch)
+
+    async def prepare(self, first: int, last: int) -> None:
+        """Fetch."""
+        self.asked += 1
+        if self.is_lost:
+            raise StoreUnavailable("lost")
+        self._prepared |= set(range(first, last + 1))
+
+
+async def test_it_recovers_however_long_the_secrets_were_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours without them, and looks all the time: a sweep after their return all is well."""
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.001)
+    secrets = Fetched()
+    async with run(secrets=secrets) as cps, Peer(cps) as peer:
+        assert (await peer.ask("GET", COLLECTION))[0] == 200
+        secrets.is_lost = True
+        cps.clock.moment += 7_800
+        assert (await peer.ask("GET", COLLECTION))[0] == 503
+        secrets.is_lost = False
+        async with asyncio.timeout(10):
+            while (await peer.ask("GET", COLLECTION))[0] != 200:
+                cps.clock.moment += 0.02
+
+
+async def test_what_a_sweep_cannot_do_stops_nothing_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A step that fails, whatever the error, is said once by its type, and the others go on."""
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.001)
+
+    def failing(*_: object) -> None:
+        raise ValueError(NUMBER)
+
+    monkeypatch.setattr(PeerBuckets, "sweep", failing)
+    secrets = Fetched()
+    async with run(secrets=secrets) as cps:
+        await cps.store.add(NUMBER, sealed(), cps.clock.moment)
+        cps.clock.moment += 30
+        async with asyncio.timeout(10):
+            while len(cps.store) or secrets.asked < 5:  # noqa: ASYNC110 the sweep tells nobody
+                await asyncio.sleep(0.001)
+    said = [one.getMessage() for one in caplog.records if "not swept" in one.getMessage()]
+    assert said == ["not swept: ValueError"]
 
 
 async def test_many_at_once(run: Run) -> None:
