@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.elsewhere import check_elsewhere
+from pbx_stir.checks.event_socket import check_event_socket
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.redis import check_redis
 from pbx_stir.checks.retrieval import check_retrieval
@@ -37,6 +38,14 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
         settings = []
     for one, section in zip(settings, loaded.values.asterisk, strict=False):
         async for found in _pbx(loaded, one, section):
+            yield found
+    try:
+        sockets = configured_pbxs.freeswitches(loaded)
+    except ConfigurationError:
+        sockets = []
+    for socket in sockets:
+        local = _is_loopback(socket.host)
+        async for found in check_event_socket(loaded, socket, is_loopback=local):
             yield found
     async for found in check_redis(loaded):
         yield found

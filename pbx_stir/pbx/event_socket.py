@@ -36,7 +36,11 @@ class FreeSwitchSettings:
 
 
 class PasswordRefused(PbxUnavailable):
-    """FreeSWITCH answered, and will not have this password or this address."""
+    """FreeSWITCH answered, and will not have this password."""
+
+
+class AddressRefused(PbxUnavailable):
+    """FreeSWITCH answered, and will not have this address."""
 
 
 class EventSocket(asyncio.Protocol):
@@ -52,6 +56,7 @@ class EventSocket(asyncio.Protocol):
         self._greeted: asyncio.Future[None] = loop.create_future()
         self._pending: deque[asyncio.Future[Frame]] = deque()
         self._transport: asyncio.Transport | None = None
+        self._rejected = False
 
     @classmethod
     async def open(
@@ -62,7 +67,7 @@ class EventSocket(asyncio.Protocol):
     ) -> EventSocket:
         """Connect, wait for the request to log in, log in.
 
-        Raises PasswordRefused, or PbxUnavailable with what went wrong.
+        Raises PasswordRefused, AddressRefused, or PbxUnavailable with what went wrong.
         """
         connection = cls(settings, on_event)
         where = f"{settings.host}:{settings.port}"
@@ -85,6 +90,11 @@ class EventSocket(asyncio.Protocol):
 
     async def _login(self, where: str) -> None:
         await asyncio.wait((self._greeted, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        if self.lost.done() and self._rejected:
+            raise AddressRefused(
+                f"{where}: {self.lost.result()}",
+                hint="see apply-inbound-acl in event_socket.conf.xml",
+            )
         if self.lost.done():
             raise PbxUnavailable(f"{where}: {self.lost.result()}")
         answer = await self.send(esl.login(self._settings.password))
@@ -180,6 +190,7 @@ class EventSocket(asyncio.Protocol):
             if not self._greeted.done():
                 self._greeted.set_result(None)
         elif frame.content_type == esl.RUDE_REJECTION:
+            self._rejected = True
             self.abort("FreeSWITCH's access list does not admit this address")
         elif frame.content_type == esl.DISCONNECT:
             self.abort("closed by the PBX")

@@ -20,7 +20,12 @@ from urllib.parse import quote
 from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx import esl, hook
 from pbx_stir.pbx.esl import Frame, Headers
-from pbx_stir.pbx.event_socket import EventSocket, FreeSwitchSettings, PasswordRefused
+from pbx_stir.pbx.event_socket import (
+    AddressRefused,
+    EventSocket,
+    FreeSwitchSettings,
+    PasswordRefused,
+)
 from pbx_stir.pbx.listener import GRACE_SECONDS, OVER_MS, Listener, Receiver
 from pbx_stir.pbx.pbx_time import PbxTime
 from pbx_stir.services.call import Call
@@ -189,7 +194,7 @@ class FreeSwitchPbx(Listener[EventSocket]):
         return (await connection.request(asked, self._timing.silence)).reply
 
     def _is_lasting(self, error: PbxUnavailable) -> bool:
-        return isinstance(error, PasswordRefused)
+        return isinstance(error, PasswordRefused | AddressRefused)
 
     # Events.
 

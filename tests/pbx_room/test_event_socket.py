@@ -15,12 +15,17 @@ from lab.event_socket import PASSWORD, EventSocketDouble
 from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx import esl, event_socket
 from pbx_stir.pbx.esl import Framer, Headers
-from pbx_stir.pbx.event_socket import EventSocket, FreeSwitchSettings, PasswordRefused
+from pbx_stir.pbx.event_socket import (
+    AddressRefused,
+    EventSocket,
+    FreeSwitchSettings,
+    PasswordRefused,
+)
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.jsonl"))
 REFUSED: dict[str, tuple[type[PbxUnavailable], str]] = {
     "wrong_password": (PasswordRefused, "refused: -ERR invalid"),
-    "rude_rejection": (PbxUnavailable, "access list does not admit"),
+    "rude_rejection": (AddressRefused, "access list does not admit"),
 }
 SUBSCRIBE = esl.command("event plain CUSTOM pbx_stir::request pbx_stir::ended")
 # What differs from one run to the next, and what only statistics and a wrong command would show.

@@ -353,7 +353,7 @@ async def test_freeswitch_refusal_is_said_but_not_over_and_over(
     why = "access list" if rejects else "refused: -ERR invalid"
     said = [record for record in caplog.records if why in record.getMessage()]
     assert len(said) == 3
-    assert {record.levelno for record in said} == {logging.WARNING if rejects else logging.ERROR}
+    assert {record.levelno for record in said} == {logging.ERROR}
     assert "not this one" not in caplog.text
 
 

@@ -1,0 +1,157 @@
+"""``pbx-stir check``, with a double of a FreeSWITCH's event socket behind the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lab.event_socket import PASSWORD, EventSocketDouble
+from pbx_stir import config
+from pbx_stir.checks import event_socket, files
+from pbx_stir.checks.event_socket import check_event_socket
+from pbx_stir.checks.finding import Finding
+from pbx_stir.cli.main import main
+from pbx_stir.configured_pbxs import freeswitches
+
+CONFIGURATION = """
+state_dir = "state"
+[[freeswitch]]
+name = "fs"
+port = {port}
+password_file = "fs.password"
+[[trunk]]
+name = "carrier"
+country_code = "1"
+numbers = ["+12125550100"]
+"""
+
+
+@pytest.fixture
+async def double(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EventSocketDouble]:
+    """A healthy FreeSWITCH."""
+    monkeypatch.setattr(event_socket, "ECHO_SECONDS", 0.3)
+    async with EventSocketDouble() as one:
+        one.globals |= {
+            "stir_out_carrier": "on",
+            "stir_in_carrier": "monitor",
+            "stir_heartbeat": f"{'a' * 16}:{int(time.time())}",
+        }
+        yield one
+
+
+def written(folder: Path, port: int, password: str = PASSWORD) -> Path:
+    """A configuration file and its password's."""
+    secret = folder / "fs.password"
+    secret.write_text(f"{password}\n")
+    secret.chmod(0o600)
+    (folder / "pbx-stir.toml").write_text(CONFIGURATION.format(port=port))
+    return folder / "pbx-stir.toml"
+
+
+async def found(
+    folder: Path, double: EventSocketDouble, password: str = PASSWORD, *, is_loopback: bool = True
+) -> list[Finding]:
+    """What the check of the connection finds."""
+    loaded = config.load(written(folder, double.port, password))
+    (one,) = freeswitches(loaded)
+    return [f async for f in check_event_socket(loaded, one, is_loopback=is_loopback)]
+
+
+async def codes(folder: Path, double: EventSocketDouble) -> list[str]:
+    """Their codes."""
+    return [one.code for one in await found(folder, double)]
+
+
+async def test_freeswitch_that_is_healthy_has_no_findings(
+    double: EventSocketDouble, tmp_path: Path
+) -> None:
+    """Not even a note; and nothing was set or run."""
+    assert await codes(tmp_path, double) == []
+    assert not [c for c in double.commands[0] if "setvar" in c or "lua " in c]
+    assert double.commands[0][-1] == "exit"
+
+
+async def test_freeswitch_password_that_is_wrong(double: EventSocketDouble, tmp_path: Path) -> None:
+    """It is said, and no password with it."""
+    (one,) = await found(tmp_path, double, "another")
+    assert one.code == "event-socket-password"
+    assert "another" not in one.what + one.hint
+    assert "password_file" in one.hint
+
+
+async def test_freeswitch_that_does_not_admit_us(double: EventSocketDouble, tmp_path: Path) -> None:
+    """Its access list, and where it stands."""
+    double.rejects = True
+    (one,) = await found(tmp_path, double)
+    assert one.code == "event-socket-acl"
+    assert "apply-inbound-acl" in one.hint
+
+
+async def test_freeswitch_that_is_away(double: EventSocketDouble, tmp_path: Path) -> None:
+    """Nobody answers there."""
+    double.close()
+    assert await codes(tmp_path, double) == ["event-socket-unreachable"]
+
+
+async def test_freeswitch_over_the_network(double: EventSocketDouble, tmp_path: Path) -> None:
+    """Its password and our calls would go in the clear."""
+    one, *rest = await found(tmp_path, double, is_loopback=False)
+    assert (one.code, rest) == ("event-socket-cleartext", [])
+
+
+async def test_freeswitch_that_brings_no_events(double: EventSocketDouble, tmp_path: Path) -> None:
+    """It would announce no call to us; what else is wrong is said too."""
+    double.deaf = True
+    double.files.clear()
+    assert await codes(tmp_path, double) == ["event-socket-deaf", "lua-missing"]
+
+
+async def test_freeswitch_without_lua_or_our_script(
+    double: EventSocketDouble, tmp_path: Path
+) -> None:
+    """The module, and the file with the folder it belongs in."""
+    double.files.clear()
+    double.modules.clear()
+    module, script = await found(tmp_path, double)
+    assert (module.code, script.code) == ("lua-module-missing", "lua-missing")
+    assert "/usr/share/freeswitch/scripts/pbx_stir.lua" in script.what
+
+
+@pytest.mark.parametrize("beat", ["", "0", "x", f"{'a' * 16}:1795324411"])
+async def test_freeswitch_without_a_heartbeat(
+    double: EventSocketDouble, tmp_path: Path, beat: str
+) -> None:
+    """None, one of a listener that has stopped, one that is old."""
+    double.globals["stir_heartbeat"] = beat
+    assert await codes(tmp_path, double) == ["heartbeat-missing"]
+
+
+async def test_freeswitch_switches(double: EventSocketDouble, tmp_path: Path) -> None:
+    """One that says nothing we know, and a trunk that is off both ways."""
+    double.globals |= {"stir_out_carrier": "yes", "stir_in_carrier": ""}
+    assert await codes(tmp_path, double) == ["switch-unknown", "trunk-off"]
+
+
+def test_freeswitch_password_file_that_is_missing(tmp_path: Path) -> None:
+    """The files' check names it."""
+    path = written(tmp_path, 1)
+    (tmp_path / "fs.password").unlink()
+    said = list(files.check_files(config.load(path), time.time()))
+    assert [one.where for one in said if one.code == "pbx-wrong"] != []
+
+
+async def test_freeswitch_findings_are_in_the_commands_json(
+    double: EventSocketDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One object, exit status 1."""
+    path = written(tmp_path, double.port, "another")
+    arguments = ["check", "--json", "--config", str(path)]
+    status = await asyncio.to_thread(main, arguments)
+    said = json.loads(capsys.readouterr().out)
+    assert (status, said["healthy"]) == (1, False)
+    assert "event-socket-password" in [one["code"] for one in said["findings"]]
