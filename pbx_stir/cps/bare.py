@@ -6,10 +6,11 @@ here, so nothing is hidden either: there are no dummies, a list may be empty, an
 show that the number is his. It listens on a socket of its own, keeps a store of its own, and takes
 nothing but what parses as a PASSporT in full form, so that no sealed one is ever kept by mistake.
 
-The checks of a submission, cheap ones first: peer's rate, path and number, method, rate of all,
-content type, whether it is signed at all, size, body, signature and signer, the signer's rate, the
-PASSporT's form, its freshness, its dest. That the PASSporT's own signature holds is for who
-retrieves it: its certificate is somewhere else.
+The checks of a submission, cheap ones first: peer's rate, path and number, method, content type,
+whether it is signed at all, size, body, signature and signer, the signer's rate, the rate of all,
+the PASSporT's form, its freshness, its dest. The rate of all comes so late that nobody takes of it
+who may not submit. That the PASSporT's own signature holds is for who retrieves it: its certificate
+is somewhere else.
 
 Source: RFC 9888 sections 5 ("for no longer than the freshness interval of the PASSporT itself (a
 maximum of sixty seconds)") and 6 ("will need to inspect the "dest" element"), RFC 8816 section 9.
@@ -58,8 +59,9 @@ class BareSettings:
     """How the listener for unsealed PASSporTs runs. Rates are requests a second.
 
     ``common`` has what it shares with every listener: address, TLS, limits, anchors, the table of
-    providers' codes, names. ``submitters`` and ``retrieval`` are ``SIGNED`` or ``ANY``. Raises
-    ``ConfigurationError`` where requests are to be signed and nobody could be trusted.
+    providers' codes, names. ``submitters`` and ``retrieval`` are ``SIGNED`` or ``ANY``;
+    ``signer_rate`` is that of an address where nobody signs. Raises ``ConfigurationError`` where
+    requests are to be signed and nobody could be trusted.
     """
 
     common: CpsSettings
@@ -141,7 +143,6 @@ class _Bare(Serving):
                 admit(self._retrievals.take(self._clock()))
                 return await self._retrieve(target, request, peer)
             case Resource.COLLECTION, "POST":
-                admit(self._submissions.take(self._clock()))
                 return await self._submit(target.number, request, peer)
         raise self.no_such_method(target)
 
@@ -149,19 +150,31 @@ class _Bare(Serving):
         """Take one PASSporT in full form; one that is there already has the id that it got."""
         require_type(request, wire.PASSPORT_TYPE)
         owner = ""
-        if self._settings.submitters == SIGNED and not self._says_who(request):
+        signed = self._settings.submitters == SIGNED
+        if signed and not self._says_who(request):
             raise unauthorised("submissions are signed with a stir credential here")
+        if not signed:
+            self._admit_submitter(peer)
         body = await read_body(request, passport.MAX_OCTETS)
-        if self._settings.submitters == SIGNED:
+        if signed:
             signer = await self._asking.known_holder(request, peer, typ=SUBMISSION, body=body)
             owner = signer.leaf.hex()
-            admit(self._signers.take(owner, self._clock()))
+            self._admit_submitter(owner)
         token = self._fresh(number, body).token.encode("ascii")
         for held in await self._alive(number):
             if held.wire == token:
                 return answer(201, Location=wire.item_path(number, held.id))
         entry_id = await self._store.add(number, token, self._store_clock(), owner=owner)
         return answer(201, Location=wire.item_path(number, entry_id))
+
+    def _admit_submitter(self, name: str) -> None:
+        """Admit who submits, a certificate or an address, and then at the rate of all.
+
+        Loopback ("") has no rate of its own.
+        """
+        if name:
+            admit(self._signers.take(name, self._clock()))
+        admit(self._submissions.take(self._clock()))
 
     def _says_who(self, request: web.Request) -> bool:
         """Whether it is worth reading a body: it is signed, or TLS may have shown who sends it."""

@@ -85,6 +85,9 @@ class _Service(Serving):
         self._retrievals = TokenBucket(settings.retrieval_rate, settings.retrieval_rate)
         self._stores = TokenBucket(settings.store_rate, settings.store_rate)
         self._puts = TokenBucket(settings.record_rate, settings.record_rate)
+        self._puts_of_peers = PeerBuckets(
+            settings.record_rate_of_a_peer, 2 * settings.record_rate_of_a_peer
+        )
         self._keeping = Keeping.of(settings, now)
         self._retrieving = Retrievals(
             settings, store, self._dummies, clock=self._store_clock, now=now
@@ -140,6 +143,7 @@ class _Service(Serving):
                 admit(self._retrievals.take(self._clock()))
                 return await self._keeping.under(target.number, request)
             case Resource.KEYS, "PUT":
+                self._admit_alone(self._puts_of_peers, peer)
                 admit(self._puts.take(self._clock()))
                 return await self._keeping.put(target.number, request)
             case Resource.TOKEN_KEYS | Resource.TOKENS, "GET" | "HEAD" | "POST":
@@ -152,9 +156,7 @@ class _Service(Serving):
             raise Failure(404, "stores need no token here")
         match target.resource, request.method:
             case Resource.TOKENS, "POST":
-                if peer:
-                    # one that asks for nothing useful leaves the rate of all to others
-                    admit(self._issues_of_peers.take(peer, self._clock()))
+                self._admit_alone(self._issues_of_peers, peer)
                 admit(self._issues.take(self._clock()))
                 return await self._issuing.issue(request)
             case Resource.TOKENS, _:
@@ -164,6 +166,11 @@ class _Service(Serving):
                 admit(self._retrievals.take(self._clock()))
                 return self._issuing.keys()
         raise self.no_such_method(target)
+
+    def _admit_alone(self, buckets: PeerBuckets, peer: str) -> None:
+        """Admit a peer before the rate of all: one that sends junk leaves that to others."""
+        if peer:
+            admit(buckets.take(peer, self._clock()))
 
     async def _retrieve(
         self, target: Target, request: web.Request, peer: str
@@ -185,6 +192,7 @@ class _Service(Serving):
             lambda: self._dummies.prepare(now),
             lambda: self._dummies.sweep(now),
             lambda: self._issues_of_peers.sweep(self._clock()),
+            lambda: self._puts_of_peers.sweep(self._clock()),
             self._retrieving.sweep,
             lambda: self._store.sweep(now),
             self._keeping.sweep,

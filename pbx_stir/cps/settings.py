@@ -58,6 +58,7 @@ class CpsSettings:
     retrieval_rate: float = 10_000.0
     store_rate: float = 10_000.0
     record_rate: float = 100.0
+    record_rate_of_a_peer: float = 10.0
     peer_rate: float = 1_000.0
     max_connections: int = 4_096
     max_connections_of_a_peer: int = 256

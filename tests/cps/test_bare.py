@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from pbx_stir.certificates import issuing
+from pbx_stir.cps import serving
 from pbx_stir.cps.bare import ANY, SIGNED, BareSettings
 from pbx_stir.cps.listening import listening_bare
 from pbx_stir.cps.settings import CpsSettings
@@ -401,6 +402,31 @@ async def test_there_is_a_rate_of_all(authority: Authority) -> None:
         assert (answer[0], answer[1]["Retry-After"]) == (429, "2")
         assert (await bare.fetch())[0] == 200
         assert (await bare.fetch())[0] == 429
+
+
+@pytest.mark.parametrize("value", ["", "StirCredential a.b.c"])
+async def test_who_may_not_submit_takes_nothing_of_the_rate_of_all(
+    authority: Authority, value: str
+) -> None:
+    """Junk, signed or not, costs those who may submit nothing."""
+    async with running(authority, submission_rate=1.0) as bare:
+        headers = {"Authorization": value} if value else {}
+        for _ in range(5):
+            assert (await bare.ask("POST", PATH, b"x", **headers))[0] == 401
+        assert (await bare.submit(bare.token()))[0] == 201
+
+
+async def test_where_nobody_signs_an_address_has_its_own_rate(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One address that floods leaves the rate of all to others."""
+    peers = {"name": "192.0.2.1"}
+    monkeypatch.setattr(serving, "_peer_name", lambda _: peers["name"])
+    async with running(authority, submitters=ANY, signer_rate=2.0, submission_rate=4.0) as bare:
+        statuses = [(await bare.ask("POST", PATH, b"x"))[0] for _ in range(9)]
+        assert statuses == [400] * 2 + [429] * 7
+        peers["name"] = "192.0.2.2"
+        assert (await bare.ask("POST", PATH, bare.token().encode()))[0] == 201
 
 
 async def test_a_flood_pushes_out_the_flood(authority: Authority) -> None:

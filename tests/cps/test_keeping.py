@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from pbx_stir.cps import client as client_room
+from pbx_stir.cps import serving
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.records import CheckedRecord, Shelved
 from pbx_stir.cps.shelf import MemoryShelf, RecordPage
@@ -61,6 +62,27 @@ async def test_over_http(run: Run, authority: Authority, company: Credential) ->
             assert response.headers["Cache-Control"] == "no-store"
         async with http.get(f"{cps.url}/cps/16465550000/keys") as response:
             assert (response.status, await response.json()) == (200, {"records": []})
+
+
+async def test_one_address_does_not_take_the_rate_of_all(
+    run: Run, authority: Authority, company: Credential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Junk from one address costs a holder at another one nothing."""
+    peers = {"name": "192.0.2.1"}
+    monkeypatch.setattr(serving, "_peer_name", lambda _: peers["name"])
+    limits = {"record_rate": 3.0, "record_rate_of_a_peer": 1.0}
+    async with (
+        run(anchors=lambda: authority.anchors, **limits) as cps,
+        aiohttp.ClientSession() as http,
+    ):
+        path = f"{cps.url}/cps/{NUMBER}/keys"
+        for status in (400, 400, 429, 429, 429):
+            async with http.put(path, data=b"x", headers=JOSE) as response:
+                assert response.status == status
+        peers["name"] = "192.0.2.2"
+        token = sign_record(record(serial=2), company)
+        async with http.put(path, data=token.encode(), headers=JOSE) as response:
+            assert response.status == 204
 
 
 async def test_by_prefix(run: Run) -> None:
