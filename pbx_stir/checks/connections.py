@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator
 
 from pbx_stir import configured, configured_pbxs
 from pbx_stir.checks.elsewhere import check_elsewhere
-from pbx_stir.checks.event_socket import check_event_socket
+from pbx_stir.checks.event_socket import check_freeswitches, is_loopback
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.redis import check_redis
 from pbx_stir.checks.retrieval import check_retrieval
@@ -39,14 +38,8 @@ async def check_connections(loaded: Loaded) -> AsyncIterator[Finding]:
     for one, section in zip(settings, loaded.values.asterisk, strict=False):
         async for found in _pbx(loaded, one, section):
             yield found
-    try:
-        sockets = configured_pbxs.freeswitches(loaded)
-    except ConfigurationError:
-        sockets = []
-    for socket in sockets:
-        local = _is_loopback(socket.host)
-        async for found in check_event_socket(loaded, socket, is_loopback=local):
-            yield found
+    async for found in check_freeswitches(loaded):
+        yield found
     async for found in check_redis(loaded):
         yield found
     try:
@@ -82,7 +75,7 @@ async def _pbx(
     loaded: Loaded, settings: AsteriskSettings, section: AsteriskSection
 ) -> AsyncIterator[Finding]:
     where = f"{settings.name} ({settings.host}:{settings.port})"
-    if settings.tls is None and not _is_loopback(settings.host):
+    if settings.tls is None and not is_loopback(settings.host):
         yield error(
             "ami-cleartext",
             "the manager interface is reached over the network without TLS",
@@ -153,13 +146,6 @@ async def _dialplan(
                 where,
                 f"[globals] STIR_OUT_{section.name}=monitor is how to begin",
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _every_cps(loaded: Loaded) -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import secrets
 from collections.abc import AsyncIterator
 
+from pbx_stir import configured_pbxs
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.config import Loaded
-from pbx_stir.errors import PbxStirError, PbxUnavailable
+from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
 from pbx_stir.pbx import esl
 from pbx_stir.pbx.esl import Headers
 from pbx_stir.pbx.event_socket import (
@@ -30,12 +32,32 @@ _BEAT = re.compile(r"[0-9a-f]+:([0-9]{1,12})", re.ASCII)
 _PATH = re.compile(r"[!-~]{1,1000}", re.ASCII)
 
 
+async def check_freeswitches(loaded: Loaded) -> AsyncIterator[Finding]:
+    """Give what is wrong with the FreeSWITCHes that ``loaded`` names."""
+    try:
+        every = configured_pbxs.freeswitches(loaded)
+    except ConfigurationError:
+        # has its own finding
+        return
+    for settings in every:
+        async for found in check_event_socket(loaded, settings):
+            yield found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 async def check_event_socket(
-    loaded: Loaded, settings: FreeSwitchSettings, *, is_loopback: bool
+    loaded: Loaded, settings: FreeSwitchSettings
 ) -> AsyncIterator[Finding]:
     """Give what is wrong with one FreeSWITCH."""
     where = f"{settings.name} ({settings.host}:{settings.port})"
-    if not is_loopback:
+    if not is_loopback(settings.host):
         yield error(
             "event-socket-cleartext",
             "the event socket is reached over the network, and has no TLS",
