@@ -92,8 +92,24 @@ def wanted_of(
     """
     covered = NumberSet.parse(numbers)
     return tuple(
-        Wanted(url, name, covered, credential) for url in cps for name in names_of(numbers)
+        Wanted(url, name, _Under(name, covered), credential)
+        for url in cps
+        for name in names_of(numbers)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Under:
+    """Those of some numbers that a name holds: no stream brings the others."""
+
+    name: str
+    numbers: NumberSet
+
+    def __contains__(self, number: object) -> bool:
+        if not isinstance(number, str) or number not in self.numbers:
+            return False
+        prefix = self.name.removesuffix("*")
+        return number.startswith(prefix) if prefix != self.name else number == self.name
 
 
 def names_of(numbers: Sequence[str]) -> tuple[str, ...]:

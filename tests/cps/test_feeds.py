@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -53,13 +53,14 @@ def test_every_number_is_under_a_name(spans: list[tuple[int, int]]) -> None:
 class Streams:
     """Opens a stream that says nothing, at the CPSs that are up."""
 
-    def __init__(self, up: set[str]) -> None:
+    def __init__(self, up: set[str], refused: Collection[str] = ()) -> None:
         self.up = up
+        self.refused = refused
         self.opened_at: list[str] = []
 
     @asynccontextmanager
     async def opened(self, wanted: Wanted, last_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        if wanted.cps not in self.up:
+        if wanted.cps not in self.up or wanted.name in self.refused:
             raise CpsUnavailable("down")
         self.opened_at.append(f"{wanted.cps} {wanted.name}")
         yield self._nothing()
@@ -90,6 +91,31 @@ async def test_a_call_may_rely_on_a_live_subscription_only(authority: Authority)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert not feeds.by_cps[ONE].is_live_for("12125551234")
+
+
+async def test_each_subscription_speaks_for_its_own_numbers(authority: Authority) -> None:
+    """Of numbers with two first digits, those whose stream is refused are not live."""
+    credential = authority.credential("12125551234", "442071838750")
+    wanted = wanted_of(credential, ["12125551200-12125551299", "442071838750"], [ONE])
+    assert [
+        [each in one.numbers for each in ("12125551234", "442071838750")] for one in wanted
+    ] == [
+        [True, False],
+        [False, True],
+    ]
+    clock, streams = Clock(), Streams({ONE}, refused={"442071838750"})
+    feeds = Feeds(wanted, streams, clock=clock)
+    task = asyncio.create_task(feeds.run())
+    try:
+        async with asyncio.timeout(10):
+            while not streams.opened_at:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        clock.moment += CAUGHT_UP_SECONDS
+        assert feeds.by_cps[ONE].is_live_for("12125551234")
+        assert not feeds.by_cps[ONE].is_live_for("442071838750")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass
