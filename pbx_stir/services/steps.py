@@ -129,5 +129,6 @@ def furthest(rejections: Sequence[Rejection]) -> Rejection | None:
 
 
 def _rank(rejection: Rejection) -> int:
-    step = rejection.step.partition(" http")[0]
+    # behind "retrieve" stands the URL of a CPS, as its administrator has written it
+    step = "retrieve" if rejection.step.startswith("retrieve ") else rejection.step
     return _STEPS.index(step)
