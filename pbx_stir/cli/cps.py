@@ -136,6 +136,8 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 def run(args: argparse.Namespace) -> int:
     """Run until a signal; one line on standard error says when it listens, and where."""
+    # until it can be obeyed: it means to read again what is just being read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     shared = sharing_from(args)
     if shared.workers == 1:
         settings = settings_from(args)

@@ -5,8 +5,8 @@ port (bound, not listening) and starts the workers, each of which listens on it 
 so that the kernel deals connections out evenly. (Of 32 connections kept alive two workers got 13 to
 19 each; of a listening socket that they shared, one of them often got all.)
 
-* SIGTERM and SIGINT are passed on, and workers have ``DRAIN_SECONDS`` to finish; SIGHUP and SIGUSR1
-  are passed on.
+* SIGTERM and SIGINT are passed on, and workers have ``DRAIN_SECONDS`` to finish; SIGHUP is passed
+  on, and does nothing to a worker that has not said yet what it does on it.
 * A worker that dies is started again, ``MOST_DEATHS`` times in ``DEATHS_SECONDS`` at most.
 * The first worker starts alone: what is wrong with a configuration is said once.
 * Where this process dies, even by SIGKILL, its workers end: each has a pipe from it.
@@ -35,7 +35,7 @@ DEATHS_SECONDS: Final = 60.0
 MOST_DEATHS: Final = 10
 AGAIN_SECONDS: Final = 0.5
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
-_PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1)
+_PASSED_ON: Final = (signal.SIGHUP,)
 _log = logging.getLogger(__name__)
 
 
@@ -199,8 +199,11 @@ class _Crew:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (*_ENDING, *_PASSED_ON, signal.SIGCHLD):
+            for number in (*_ENDING, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
+            for number in _PASSED_ON:
+                # until the worker can obey: it means to read again what is just being read
+                signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for descriptor in (self._lifeline[1], self._said[0], *self._signals):
                 os.close(descriptor)

@@ -23,6 +23,12 @@ parser = argparse.ArgumentParser()
 cps.add_arguments(parser)
 sys.exit(cps.run(parser.parse_args()))
 """
+# The same, sent SIGHUP when it begins to read its configuration.
+SIGNALLED = """
+import os, signal
+before = cps.sharing_from
+cps.sharing_from = lambda args: os.kill(os.getpid(), signal.SIGHUP) or before(args)
+parser = """
 
 
 def arguments(*words: str) -> argparse.Namespace:
@@ -33,10 +39,10 @@ def arguments(*words: str) -> argparse.Namespace:
 
 
 @contextmanager
-def process(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(*words: str, code: str = CODE) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command until it says where it listens."""
     started = subprocess.Popen(
-        [sys.executable, "-c", CODE, *words], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, text=True
     )
     assert started.stderr is not None
     try:
@@ -59,6 +65,15 @@ def test_it_says_where_it_listens_and_ends_on_a_signal(number: signal.Signals) -
         with urllib.request.urlopen(f"{url}/cps/12125551234/ppts", timeout=5) as answer:
             assert json.load(answer)["ppts"]
         running.send_signal(number)
+        assert running.wait(10) == 0
+
+
+def test_a_signal_to_read_again_does_not_end_one_that_starts() -> None:
+    """What SIGHUP asks to read again is just being read."""
+    code = CODE.replace("parser = ", SIGNALLED, 1)
+    words = ("--listen", "127.0.0.1:0", "--no-tls", "--no-tokens")
+    with process(*words, code=code) as (running, _):
+        running.terminate()
         assert running.wait(10) == 0
 
 

@@ -17,7 +17,8 @@ from pbx_stir.cli.main import main
 from pbx_stir.cli.workers import held_port
 from pbx_stir.errors import ConfigurationError
 
-# Workers that say what befalls them on standard error. {work} is what each does once it is ready.
+# Workers that say what befalls them on standard error. {first} is what each does before
+# it has said what signals do, {work} once it is ready.
 CODE = """
 import os, select, signal, sys, time
 from pbx_stir.cli import workers
@@ -27,6 +28,7 @@ def say(*words):
     os.write(2, (" ".join(map(str, words)) + chr(10)).encode())
 
 def work(desk):
+    {first}
     def ended(*_):
         say("ended", desk.index)
         os._exit(0)
@@ -68,10 +70,15 @@ class Crew:
 
 @contextlib.contextmanager
 def crew(
-    work: str = "pass", *, count: int = 3, drain: float = 15, deaths: int = 10
+    work: str = "pass",
+    *,
+    first: str = "pass",
+    count: int = 3,
+    drain: float = 15,
+    deaths: int = 10,
 ) -> Iterator[Crew]:
     """Start a crew; at the end it is gone, whatever happened."""
-    code = CODE.format(work=work, count=count, drain=drain, deaths=deaths)
+    code = CODE.format(work=work, first=first, count=count, drain=drain, deaths=deaths)
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     try:
         yield Crew(process)
@@ -106,6 +113,14 @@ def test_a_signal_to_read_again_reaches_all() -> None:
         running.process.send_signal(signal.SIGHUP)
         running.until(lambda said: {"heard 0", "heard 1", "heard 2"} <= set(said))
         assert running.process.poll() is None
+
+
+def test_a_signal_to_read_again_ends_no_worker_that_starts() -> None:
+    """What it asks to read again is just being read."""
+    with crew(first="os.kill(os.getpid(), signal.SIGHUP)", count=1) as running:
+        running.until(listening)
+        running.process.terminate()
+        assert running.process.wait(10) == 0
 
 
 def test_a_worker_that_dies_is_replaced() -> None:
