@@ -1,7 +1,7 @@
 """Server-sent events of a CPS, both directions: entries as they arrive.
 
 Takes and gives octets, pure; what is read is hostile, so bounded in size here and strict in form.
-The events of a stream are these three and no other::
+The parts of a stream are these four and no other::
 
     retry: 2000                                           once, at the beginning
     (empty line)
@@ -10,7 +10,10 @@ The events of a stream are these three and no other::
     data: {"href":"/cps/12125551234/ppts/C8hG...","number":"12125551234","passport":"..."}
     (empty line)
 
-    :                                                     a heartbeat
+    :                                                     what was alive is all there; a heartbeat
+    (empty line)
+
+    id:                                                   something may be missing: begin anew
     (empty line)
 
 Source: WHATWG HTML section 9.2 (the format of an event stream), RFC 8816 sections 5.5 and 8.2,
@@ -32,6 +35,8 @@ from pbx_stir.stir import number as numbers
 RETRY_MILLISECONDS: Final = 2_000
 OPENING: Final = b"retry: %d\n\n" % RETRY_MILLISECONDS
 HEARTBEAT: Final = b":\n\n"
+# WHATWG HTML section 9.2.6: the last event's id is forgotten, and all that is alive comes next time
+BEGIN_ANEW: Final = b"id:\n\n"
 # an entry's JSON has some 5,700 octets
 MAX_EVENT_OCTETS: Final = 16 * 1024
 _LINE: Final = re.compile(rb"\r\n|\n|\r(?!\Z)")
@@ -69,12 +74,14 @@ def format_event(number: str, entry_id: str, wire: bytes) -> bytes:
 class EventReader:
     """Reads one stream, in pieces of any size.
 
-    ``last_id`` is what to send as Last-Event-ID after the stream has ended, empty before the first
-    entry. An entry may come twice, after a resumption: its id is the same then.
+    ``last_id`` is what to send as Last-Event-ID after the stream has ended, empty where all that is
+    alive is wanted. An entry may come twice, after a resumption: its id is the same then.
+    ``has_comment`` is whether a comment has come.
     """
 
-    def __init__(self) -> None:
-        self.last_id = ""
+    def __init__(self, last_id: str = "") -> None:
+        self.last_id = last_id
+        self.has_comment = False
         self._rest = b""
         self._id = ""
         self._type = ""
@@ -118,6 +125,10 @@ class EventReader:
             self._type = value.decode("ascii", "replace")
         elif name == b"id":
             self._id = value.decode("ascii", "replace")
+            if not value:
+                self.last_id = ""
+        elif not name:
+            self.has_comment = True
         return None
 
     def _end_event(self) -> Arrived | None:

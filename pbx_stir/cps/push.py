@@ -197,6 +197,8 @@ class Push:
         for told in waiting:
             if told.entry.id not in known:
                 subscriber.tell(told, now)
+        # the reader has it all from here on
+        subscriber.beat(now)
 
     def _arrived(self, placed: Placed) -> None:
         """Tell everybody who wants to know, soon: whoever stored it does not wait for that."""

@@ -6,8 +6,9 @@ behind the last entry, begun again after a random pause that grows while it fail
 hostile: read at a bounded pace, in bounded pieces (``cps.events``), and kept only for our numbers
 and where ``keep`` says so. A stream that brings no line for ``END_SECONDS`` is over.
 
-A subscription says honestly whether a call may rely on it: ``is_live`` is false as soon as a
-heartbeat is overdue, long before the connection is given up.
+A subscription says honestly whether a call may rely on it: ``is_live`` is false until what was
+there before has come, and as soon as a heartbeat is overdue, long before the connection is given
+up.
 Source: RFC 8816 sections 4 (first architecture) and 5.5, RFC 9888 section 6 (push), docs/retrieval.
 """
 
@@ -31,8 +32,8 @@ from pbx_stir.stir.credential import Credential
 TRUSTED_SECONDS: Final = 17.5
 # "A client that hears nothing for twice as long should connect again"
 END_SECONDS: Final = 31.0
-# what is alive comes first, without a mark behind its last
-CAUGHT_UP_SECONDS: Final = 1.0
+# what is alive comes first; a CPS that puts no comment behind its last is then silent so long
+QUIET_SECONDS: Final = 3.0
 CONNECT_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LAST_PAUSE_SECONDS: Final = 60.0
@@ -106,18 +107,18 @@ class Subscription:
         self._end_seconds = end_seconds
         self._trusted_seconds = trusted_seconds
         self._last_id = ""
-        self._since: float | None = None
+        self._has_caught_up = False
+        # since when all that has come is taken, and nothing comes; None while something is taken
+        self._quiet_since: float | None = None
         self._heard_at = 0.0
         self._pace = (0.0, 0)
         self._said = ""
 
     def is_live(self) -> bool:
         """Tell whether what has come is all there is, as far as can be known now."""
-        if self._since is None:
-            return False
         now = self._clock()
-        caught_up = now >= self._since + CAUGHT_UP_SECONDS
-        return caught_up and now < self._heard_at + self._trusted_seconds
+        has_caught_up = self._has_caught_up or self._is_quiet(now)
+        return has_caught_up and now < self._heard_at + self._trusted_seconds
 
     async def run(self) -> None:
         """Hold the subscription until cancelled."""
@@ -137,7 +138,7 @@ class Subscription:
             except PbxStirError as error:
                 self._say(error.message)
             finally:
-                self._since = None
+                self._has_caught_up, self._quiet_since = False, None
                 self._arrivals.wake()
             if self._clock() >= began + GOOD_SECONDS:
                 pause = longest = FIRST_PAUSE_SECONDS
@@ -148,7 +149,7 @@ class Subscription:
 
     async def _listen(self) -> None:
         """Read one stream to its end. Raises what ends it otherwise."""
-        reader = EventReader()
+        reader = EventReader(self._last_id)
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
@@ -156,25 +157,34 @@ class Subscription:
                     pieces = await stack.enter_async_context(opened)
             except TimeoutError:
                 raise CpsUnavailable("no stream of events in time") from None
-            self._since = self._heard_at = self._clock()
+            self._heard_at = self._clock()
             while (piece := await self._next(pieces)) is not None:
                 # an event that drips in, an octet now and then, says nothing
                 if b"\n" in piece:
                     self._heard_at = self._clock()
                 for arrived in reader.feed(piece):
                     await self._take(arrived)
-                self._last_id = reader.last_id or self._last_id
+                self._last_id = reader.last_id
+                self._has_caught_up |= reader.has_comment
                 self._say("")
                 await self._keep_pace(len(piece))
 
     async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
         """Wait for what comes next; None where the stream has ended."""
-        seconds = self._heard_at + self._end_seconds - self._clock()
+        self._quiet_since = self._clock()
+        seconds = self._heard_at + self._end_seconds - self._quiet_since
         try:
             async with asyncio.timeout(max(0.0, seconds)):
-                return await anext(pieces, None)
+                piece = await anext(pieces, None)
         except TimeoutError:
             raise CpsUnavailable(f"nothing heard for {self._end_seconds:.0f} s") from None
+        self._has_caught_up |= self._is_quiet(self._clock())
+        self._quiet_since = None
+        return piece
+
+    def _is_quiet(self, now: float) -> bool:
+        """Tell whether nothing has come for so long that nothing of what was there is missing."""
+        return self._quiet_since is not None and now >= self._quiet_since + QUIET_SECONDS
 
     async def _take(self, arrived: Arrived) -> None:
         """Keep an entry, if it may be sealed to us and is for one of our numbers."""

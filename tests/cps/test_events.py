@@ -50,6 +50,17 @@ def test_the_grammar_is_as_documented() -> None:
         ).encode()
     )
     assert (events.OPENING, events.HEARTBEAT) == (b"retry: 2000\n\n", b":\n\n")
+    assert events.BEGIN_ANEW == b"id:\n\n"
+
+
+def test_what_is_said_besides_entries() -> None:
+    """A comment is noticed when its line is whole; an empty id makes the reader forget the last."""
+    reader = EventReader(IDS[0])
+    assert (reader.last_id, reader.has_comment) == (IDS[0], False)
+    assert read(reader, events.OPENING, STREAM.replace(b":\n", b""), b":") == ENTRIES
+    assert (reader.last_id, reader.has_comment) == (IDS[-1], False)
+    assert read(reader, b"\n\n", events.BEGIN_ANEW) == []
+    assert (reader.last_id, reader.has_comment) == ("", True)
 
 
 @pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx_stir.cps.feeds import Feeds, names_of, sealed_to_us, wanted_of
-from pbx_stir.cps.subscription import CAUGHT_UP_SECONDS, Wanted
+from pbx_stir.cps.subscription import QUIET_SECONDS, Wanted
 from pbx_stir.errors import CpsUnavailable
 from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir.sealing import Opened
@@ -81,7 +81,7 @@ async def test_a_call_may_rely_on_a_live_subscription_only(authority: Authority)
         async with asyncio.timeout(10):
             while len(streams.opened_at) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        clock.moment += CAUGHT_UP_SECONDS
+        clock.moment += QUIET_SECONDS
         assert set(streams.opened_at) == {f"{ONE} 121255512*", f"{ONE} 442071234567"}
         assert feeds.by_cps[ONE].is_live_for("12125551234")
         assert feeds.by_cps[ONE].is_live_for("442071234567")
@@ -110,7 +110,7 @@ async def test_each_subscription_speaks_for_its_own_numbers(authority: Authority
         async with asyncio.timeout(10):
             while not streams.opened_at:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        clock.moment += CAUGHT_UP_SECONDS
+        clock.moment += QUIET_SECONDS
         assert feeds.by_cps[ONE].is_live_for("12125551234")
         assert not feeds.by_cps[ONE].is_live_for("442071838750")
     finally:

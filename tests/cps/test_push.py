@@ -256,6 +256,21 @@ async def test_heartbeats(run: Run, authority: Authority, company: Credential) -
         await stream.until(entry)
 
 
+@pytest.mark.parametrize("path", [PATH, BULK])
+async def test_a_heartbeat_is_behind_what_was_there(
+    run: Run, authority: Authority, company: Credential, path: str
+) -> None:
+    """The first comment comes as soon as all that was alive has, and nothing of it comes later."""
+    async with running(run, authority, push_heartbeat_seconds=3600) as cps:
+        stored = [await add(cps, number) for number in (NUMBER, NUMBER)]
+        async with Asker(cps.url, company) as asker, asker.stream(path) as stream:
+            await stream.read_until(b"\n\n:\n\n")
+            backlog, _, rest = stream.octets.partition(b"\n\n:\n\n")
+            assert all(f"id: {each}\n".encode() in backlog for each in stored)
+            assert rest == b""
+            await stream.until(await add(cps))
+
+
 async def test_there_is_room_for_so_many(
     run: Run, authority: Authority, company: Credential, monkeypatch: pytest.MonkeyPatch
 ) -> None:

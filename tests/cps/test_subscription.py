@@ -97,7 +97,9 @@ class Scene:
         self.go.clear()
 
     async def connected(self) -> None:
-        await eventually(lambda: self.streams.open == 1 and self.subscription._since is not None)
+        await eventually(
+            lambda: self.streams.open == 1 and self.subscription._quiet_since is not None
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -138,14 +140,60 @@ async def test_only_our_numbers_and_what_is_worth_it(authority: Authority) -> No
     assert scene.arrivals.of(BOB) == (blob(5),)
 
 
-async def test_live_from_a_second_after_it_began(authority: Authority) -> None:
-    """What is alive comes first, without a mark behind it: until then calls ask the CPS."""
+async def test_live_from_the_first_comment(authority: Authority) -> None:
+    """A CPS puts one right behind what is alive: until it is read calls ask, however long."""
+    taken = asyncio.Event()
+
+    async def keep(_number: str, _blob: bytes) -> bool:
+        await taken.wait()
+        return True
+
+    scene = Scene(authority, keep=keep)
+    async with scene.running():
+        await scene.connected()
+        scene.streams.pieces.put_nowait(events.OPENING + event(1) + events.HEARTBEAT)
+        await eventually(lambda: scene.subscription._quiet_since is None)
+        scene.clock.moment += 10
+        assert not scene.subscription.is_live()
+        taken.set()
+        await eventually(scene.subscription.is_live)
+        assert scene.arrivals.of(BOB) == (blob(1),)
+        scene.streams.pieces.put_nowait(None)
+        await eventually(lambda: bool(scene.pauses))
+        assert not scene.subscription.is_live()
+
+
+async def test_a_stream_that_begins_anew_is_not_live_before_its_comment(
+    authority: Authority,
+) -> None:
+    """What was heard on the stream before says nothing of this one."""
+    scene = Scene(authority)
+    async with scene.running():
+        scene.streams.pieces.put_nowait(events.HEARTBEAT)
+        await eventually(scene.subscription.is_live)
+        scene.streams.pieces.put_nowait(None)
+        await eventually(lambda: bool(scene.pauses))
+        scene.go.set()
+        await scene.connected()
+        assert not scene.subscription.is_live()
+
+
+async def test_live_after_silence(authority: Authority) -> None:
+    """A CPS that puts no comment behind what is alive has given it all when it is silent."""
     scene = Scene(authority)
     assert not scene.subscription.is_live()
     async with scene.running():
         await scene.connected()
-        assert not scene.subscription.is_live()
-        scene.clock.moment += subscription.CAUGHT_UP_SECONDS
+        for index in (1, 2):
+            scene.clock.moment += subscription.QUIET_SECONDS - 0.1
+            assert not scene.subscription.is_live()
+            scene.streams.pieces.put_nowait(event(index))
+            await eventually(lambda index=index: len(scene.arrivals) == index)  # type: ignore[misc]
+            await scene.connected()
+        scene.clock.moment += subscription.QUIET_SECONDS
+        assert scene.subscription.is_live()
+        scene.streams.pieces.put_nowait(event(3))
+        await eventually(lambda: len(scene.arrivals) == 3)
         assert scene.subscription.is_live()
     assert not scene.subscription.is_live()
 
@@ -237,6 +285,18 @@ async def test_resumed_behind_the_last_entry(authority: Authority) -> None:
             scene.go.set()
         await eventually(lambda: len(scene.streams.last_ids) == 3)
     assert scene.streams.last_ids == ["", entry_id(2), entry_id(2)]
+
+
+async def test_begun_anew_where_something_may_be_missing(authority: Authority) -> None:
+    """A CPS that has lost arrivals makes us forget the last entry: all that is alive comes."""
+    scene = Scene(authority)
+    async with scene.running():
+        scene.streams.pieces.put_nowait(event(1) + events.BEGIN_ANEW)
+        scene.streams.pieces.put_nowait(None)
+        await eventually(lambda: bool(scene.pauses))
+        scene.go.set()
+        await eventually(lambda: len(scene.streams.last_ids) == 2)
+    assert scene.streams.last_ids == ["", ""]
 
 
 async def test_pauses_grow_while_it_fails(authority: Authority) -> None:
