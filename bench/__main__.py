@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import cps, cps_report, services, verify
+from bench import cps, cps_report, freeswitch, services, verify
 from bench.report import render
 from lab.debian import LabError
 
@@ -14,7 +14,9 @@ from lab.debian import LabError
 def main() -> int:
     """Measure, print, and write the JSON object that was asked for."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
-    parser.add_argument("name", choices=["cps", "services", "verify"], help="what is measured")
+    parser.add_argument(
+        "name", choices=["cps", "freeswitch", "services", "verify"], help="what is measured"
+    )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
     parser.add_argument(
         "--calls", metavar="N", type=_count, default=500, help="calls a round (default: 500)"
@@ -25,6 +27,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.name == "cps":
         return _cps(arguments.gets, arguments.json)
+    if arguments.name == "freeswitch":
+        return _freeswitch(arguments.calls, arguments.json)
     if arguments.name == "verify":
         return _verify(arguments.calls, arguments.json)
     try:
@@ -45,6 +49,18 @@ def _cps(gets: int, path: Path | None) -> int:
         print(f"scripts/bench: {error}", file=sys.stderr)
         return 1
     print(cps_report.render(report))
+    if path is not None:
+        path.write_bytes(report.as_json())
+    return 0
+
+
+def _freeswitch(calls: int, path: Path | None) -> int:
+    try:
+        report = freeswitch.measure(calls, _say)
+    except (LabError, OSError) as error:
+        print(f"scripts/bench: {error}", file=sys.stderr)
+        return 1
+    print(freeswitch.render(report))
     if path is not None:
         path.write_bytes(report.as_json())
     return 0
