@@ -11,6 +11,7 @@ Source: RFC 8816 sections 7.5 ("connects to the CPS anonymously") and 13.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -31,14 +32,16 @@ from pbx_stir.stir.x5u import EgressRule, is_global_address
 MAX_ANSWER_OCTETS: Final = 1024 * 1024
 # Below what servers keep (ours 75 s): a store on a connection just closed would be lost.
 KEEP_ALIVE_SECONDS: Final = 15.0
-# A Date has whole seconds and was a while under way: less is no wrong clock. A clock that is more
-# wrong than this is a mark, and so is a Date that a CPS invents: neither bound can be zero.
-CLOCK_SECONDS: Final = 2.0
+# A clock of ours that is wrong is a mark, and so is a Date that a CPS invents: it may move ours in
+# few and large steps only, half of which a CPS's window for proofs still forgives.
+CLOCK_STEP_SECONDS: Final = 30.0
+MOST_CLOCK_SECONDS: Final = 600.0
 _MOST_RETRY_SECONDS = 86_400
 _MOST_OFFSETS = 1024
 _CONNECTIONS_OF_A_CPS = 512
 _DNS_SECONDS = 60
 _MAX_HEADERS = 64
+_log = logging.getLogger(__name__)
 _GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 
 
@@ -99,6 +102,8 @@ class Exchange:
         self._now = now
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
         self._offsets: dict[str, float] = {}
+        # of those with an offset
+        self._told_of_clock: set[str] = set()
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
@@ -113,12 +118,14 @@ class Exchange:
     def time_at(self, origin: CpsUrl) -> float:
         """What time it is (epoch seconds) as far as this CPS is concerned.
 
-        Ours, unless the last Date that came over these connections was ``CLOCK_SECONDS`` or more
-        away from it: a clock of ours that is wrong must neither spoil every request nor be the mark
-        by which a request that names us and one that does not are seen to be of one sender.
+        Ours, moved by whole steps of ``CLOCK_STEP_SECONDS`` to where the last Date that came over
+        these connections had it: a clock of ours that is wrong must neither spoil every request nor
+        be the mark by which a request that names us and one that does not are seen to be of one
+        sender. A Date more than ``MOST_CLOCK_SECONDS`` away is not believed.
         """
-        offset = self._offsets.get(origin.base, 0.0)
-        return self._now() + (offset if abs(offset) >= CLOCK_SECONDS else 0.0)
+        steps = round(self._offsets.get(origin.base, 0.0) / CLOCK_STEP_SECONDS)
+        offset = steps * CLOCK_STEP_SECONDS
+        return self._now() + (offset if abs(offset) <= MOST_CLOCK_SECONDS else 0.0)
 
     @asynccontextmanager
     async def deadline(self, give_up_at: float) -> AsyncIterator[None]:
@@ -211,7 +218,20 @@ class Exchange:
         offset = None if said is None else said + 0.5 - self._now()
         if offset is not None and (origin.base in self._offsets or self._has_room()):
             self._offsets[origin.base] = offset
+            self._tell_of_clock(origin, offset)
         return offset
+
+    def _tell_of_clock(self, origin: CpsUrl, offset: float) -> None:
+        """Say once of a CPS that its clock is not believed: perhaps it is ours that is wrong."""
+        if abs(offset) > MOST_CLOCK_SECONDS and origin.base not in self._told_of_clock:
+            self._told_of_clock.add(origin.base)
+            _log.warning(
+                "the clock of %s is %.0f s %s ours and is not believed: if ours is wrong, the CPS "
+                "refuses what we send",
+                origin.base,
+                abs(offset),
+                "ahead of" if offset > 0 else "behind",
+            )
 
     def _has_room(self) -> bool:
         return len(self._offsets) < _MOST_OFFSETS
