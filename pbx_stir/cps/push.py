@@ -92,7 +92,7 @@ class Push:
 
     def begin(self) -> None:
         """Listen to arrivals; streams can be had from now on."""
-        self._stop = self._store.arrivals(self._arrived)
+        self._stop = self._store.arrivals(self._arrived, self._lost)
         self._ticking = asyncio.create_task(self._tick_for_ever())
 
     def end(self) -> None:
@@ -124,6 +124,8 @@ class Push:
         # A holder of nothing there waits for a number that nobody can have.
         key = f"{'-' if narrowed is None else narrowed}*" if bulk else digits
         with self._subscribed(request, holder, key) as subscriber:
+            if not self._store.is_complete:
+                raise StoreUnavailable("arrivals are not heard of")
             number = holder.number_under(digits) if bulk else digits
             now = self._clock()
             alive = await self._alive(holder, key, number, now)
@@ -208,12 +210,17 @@ class Push:
         if not wanting:
             return
         if len(self._due) >= MAX_DUE:
-            # They come back for it, or for what is then still alive.
-            self._end_all()
+            self._lost()
             return
         self._due.append((Told(*placed), iter(wanting)))
         if len(self._due) == 1:
             asyncio.get_running_loop().call_soon(self._tell_some)
+
+    def _lost(self) -> None:
+        """End all streams: their readers ask, and come back for all that is then alive."""
+        for subscriber in self._subscribers:
+            subscriber.has_lost = True
+        self._end_all()
 
     def _tell_some(self) -> None:
         """Tell some subscribers, in the order of arrivals, and go on when others had their turn."""
@@ -306,6 +313,8 @@ async def _finish(response: web.StreamResponse, subscriber: Subscriber) -> None:
     """End a stream as HTTP ends it, where its reader takes that soon."""
     try:
         async with asyncio.timeout(END_SECONDS):
+            if subscriber.has_lost:
+                await response.write(events.BEGIN_ANEW)
             await response.write_eof()
     except (ConnectionError, TimeoutError):
         subscriber.transport.abort()

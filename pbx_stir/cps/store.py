@@ -71,6 +71,10 @@ class Placed(NamedTuple):
     entry: Entry
 
 
+def nobody_minds() -> None:
+    """What is called for a loss where nobody wants to know of it."""
+
+
 class EntryStore(Protocol):
     """What holds a CPS's entries. All but ``arrivals`` raise ``StoreUnavailable``.
 
@@ -80,6 +84,11 @@ class EntryStore(Protocol):
 
     lifetime_seconds: int
     clock: Callable[[], float] | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that is alive is known, and all that arrives is heard of."""
+        ...
 
     async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
         """Hold ``wire`` for one lifetime; give its new id."""
@@ -98,8 +107,13 @@ class EntryStore(Protocol):
         """
         ...
 
-    def arrivals(self, told: Callable[[Placed], None]) -> Callable[[], None]:
-        """Call ``told`` with each entry as it arrives, in whichever process; gives what ends it."""
+    def arrivals(
+        self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds
+    ) -> Callable[[], None]:
+        """Call ``told`` with each entry as it arrives, in whichever process; gives what ends it.
+
+        ``lost`` is called where an entry may have arrived that is told late or not at all.
+        """
         ...
 
     async def sweep(self, now: float) -> None:
@@ -140,6 +154,7 @@ class MemoryStore:
             raise ValueError("the store's caps leave no room, or more than a list holds")
         self.lifetime_seconds = lifetime_seconds
         self.clock: Callable[[], float] | None = None
+        self.is_complete = True
         self._max_entries_of_a_number = max_entries_of_a_number
         self._max_octets = max_octets
         self._octets = 0
@@ -201,8 +216,10 @@ class MemoryStore:
             begun = begun or entry_id == after
         return found
 
-    def arrivals(self, told: Callable[[Placed], None]) -> Callable[[], None]:
-        """Call ``told`` with each entry as it arrives; see ``EntryStore``."""
+    def arrivals(
+        self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds
+    ) -> Callable[[], None]:
+        """Call ``told`` with each entry as it arrives; see ``EntryStore``. None is ever lost."""
         self._told.append(told)
         return lambda: self._told.remove(told)
 

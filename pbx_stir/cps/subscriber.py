@@ -44,6 +44,7 @@ class Told:
 class Subscriber:
     """One stream. ``waiting`` is what arrived before it was this stream's turn, None after that.
 
+    ``has_lost`` is whether its reader may lack what came before the last entry it got.
     ``behind_since`` is when something last began to wait for the reader, a moment of the loop.
     """
 
@@ -53,6 +54,7 @@ class Subscriber:
     is_chunked: bool
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: list[Told] | None = field(default_factory=list)
+    has_lost: bool = False
     heard_at: float = 0.0
     behind_since: float | None = None
     timer: asyncio.TimerHandle | None = None

@@ -95,7 +95,10 @@ class ArrivalIndex:
 
 
 class Tail:
-    """Reads the streams ``keys``; ``told`` is awaited with what was not known before."""
+    """Reads the streams ``keys``; ``told`` is awaited with what was not known before.
+
+    ``lost`` is called when it hears no more of what arrives: that is told late from then on.
+    """
 
     def __init__(
         self,
@@ -104,11 +107,13 @@ class Tail:
         index: ArrivalIndex,
         lifetime_ms: int,
         told: Callable[[Sequence[Announced]], Awaitable[None]],
+        lost: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._index = index
         self._lifetime_ms = lifetime_ms
         self._told = told
+        self._lost = lost
         # Streams of several slots cannot be read by one command, of a single server they can.
         is_cluster = connection.settings.is_cluster
         self._groups = [[key] for key in keys] if is_cluster else [list(keys)]
@@ -143,7 +148,9 @@ class Tail:
             except StoreUnavailable:
                 # Who answers next may be a replica that has seen less: all of it is read again.
                 last = {}
-                self._behind.add(group)
+                if group not in self._behind:
+                    self._behind.add(group)
+                    self._lost()
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
             new = []

@@ -28,6 +28,7 @@ from pbx_stir.cps.store import (
     MIN_LIFETIME_SECONDS,
     Entry,
     Placed,
+    nobody_minds,
 )
 from pbx_stir.cps.wire import format_id
 from pbx_stir.errors import StoreUnavailable
@@ -132,8 +133,10 @@ class RedisStore:
         self._lifetime_ms = lifetime_seconds * 1000
         self._index = ArrivalIndex(self._lifetime_ms)
         self._shards = shard_keys(connection, name)
-        self._tail = Tail(connection, self._shards, self._index, self._lifetime_ms, self._tell)
-        self._told: list[Callable[[Placed], None]] = []
+        self._tail = Tail(
+            connection, self._shards, self._index, self._lifetime_ms, self._tell, self._lose
+        )
+        self._told: list[tuple[Callable[[Placed], None], Callable[[], None]]] = []
         self._next_complaint = 0.0
 
     @property
@@ -190,10 +193,13 @@ class RedisStore:
             after = some[-1].id
         return found[:most]
 
-    def arrivals(self, told: Callable[[Placed], None]) -> Callable[[], None]:
-        """Call ``told`` with each entry as it arrives, at whichever worker."""
-        self._told.append(told)
-        return lambda: self._told.remove(told)
+    def arrivals(
+        self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds
+    ) -> Callable[[], None]:
+        """Call ``told`` with each entry as it arrives, at whichever worker; see ``EntryStore``."""
+        listener = told, lost
+        self._told.append(listener)
+        return lambda: self._told.remove(listener)
 
     async def sweep(self, now: float) -> None:
         """Forget where expired entries were; Redis frees the entries themselves."""
@@ -236,25 +242,47 @@ class RedisStore:
             _log.warning("entries are stored, but not announced to subscribers: %s", last)
 
     async def _tell(self, new: Sequence[Announced]) -> None:
-        """Tell who listens, with the octets; nobody who does not costs no reading."""
-        if self._told:
-            try:
-                placed = await self._fetched(new)
-            except StoreUnavailable:
-                return
-            for each in placed:
-                for told in tuple(self._told):
-                    told(each)
+        """Tell who listens, with the octets; nobody who does not costs no reading.
+
+        What cannot be read is told to nobody ever: they learn that, and before what came after it.
+        """
+        for start in range(0, len(new), _AT_ONCE) if self._told else ():
+            for read in await self._read_places(new[start : start + _AT_ONCE]):
+                if isinstance(read, StoreUnavailable):
+                    self._lose()
+                    continue
+                for each in read:
+                    for told, _ in tuple(self._told):
+                        told(each)
+
+    def _lose(self) -> None:
+        """Tell who listens that something was not told."""
+        for _, lost in tuple(self._told):
+            lost()
 
     async def _fetched(self, wanted: Sequence[Announced]) -> list[Placed]:
-        """Read entries where they are, a few at a time; those that are gone are left out."""
+        """Read entries where they are; those that are gone are left out."""
         found: list[Placed] = []
         for start in range(0, len(wanted), _AT_ONCE):
-            some = wanted[start : start + _AT_ONCE]
-            reads = [self._read(each.number, each.place, each.place) for each in some]
-            for each, entries in zip(some, await asyncio.gather(*reads), strict=True):
-                found += [Placed(each.number, entry) for entry in entries if entry.id == each.id]
+            for read in await self._read_places(wanted[start : start + _AT_ONCE]):
+                if isinstance(read, StoreUnavailable):
+                    raise read
+                found += read
         return found
+
+    async def _read_places(
+        self, wanted: Sequence[Announced]
+    ) -> list[list[Placed] | StoreUnavailable]:
+        """Read a few entries where they are, each for itself: none or one, or why not."""
+
+        async def read(one: Announced) -> list[Placed] | StoreUnavailable:
+            try:
+                entries = await self._read(one.number, one.place, one.place)
+            except StoreUnavailable as error:
+                return error
+            return [Placed(one.number, entry) for entry in entries if entry.id == one.id]
+
+        return await asyncio.gather(*map(read, wanted))
 
 
 def _packed(wire: bytes) -> tuple[bytes, bytes]:

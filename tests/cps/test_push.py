@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -17,7 +17,7 @@ from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.listening import listening
 from pbx_stir.cps.push import PushLimits
 from pbx_stir.cps.settings import CpsSettings
-from pbx_stir.cps.store import Entry
+from pbx_stir.cps.store import Entry, MemoryStore, Placed
 from pbx_stir.stir import sealing
 from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.credential import Credential
@@ -427,6 +427,54 @@ async def test_the_end_of_a_certificate_ends_its_streams(
         await stream.ended()
         status, _, _ = await asker.ask(BULK, Accept="text/event-stream")
         assert status == 401
+
+
+@pytest.mark.parametrize("path", [PATH, BULK])
+async def test_lost_arrivals_end_streams(
+    run: Run, authority: Authority, company: Credential, path: str
+) -> None:
+    """Who may lack something hears so, comes back, and gets all that is alive."""
+    losing: list[Callable[[], None]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        listen = MemoryStore.arrivals
+
+        def arrivals(
+            store: MemoryStore, told: Callable[[Placed], None], lost: Callable[[], None]
+        ) -> Callable[[], None]:
+            losing.append(lost)
+            return listen(store, told)
+
+        patch.setattr(MemoryStore, "arrivals", arrivals)
+        async with running(run, authority) as cps, Asker(cps.url, company) as asker:
+            early = await add(cps)
+            late = await add(cps, seconds=9)
+            async with asker.stream(path) as stream:
+                await stream.until(early, late)
+                losing[0]()
+                await stream.ended()
+                assert stream.octets.endswith(b"\n\nid:\n\n")
+                assert stream.reader.last_id == ""
+            cps.store.is_complete = False
+            status, headers, _ = await asker.ask(path, Accept="text/event-stream")
+            assert (status, "Retry-After" in headers) == (503, True)
+            cps.store.is_complete = True
+            async with asker.stream(path) as stream:
+                await stream.until(early, late)
+
+
+async def test_too_many_arrivals_at_once_end_streams(
+    run: Run, authority: Authority, company: Credential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be told in time is not told, and no reader takes that for all there is."""
+    monkeypatch.setattr(push_module, "MAX_DUE", 2)
+    async with running(run, authority) as cps, Asker(cps.url, company) as asker:
+        async with asker.stream(BULK) as stream:
+            await stream.read_until(b"\n\n:\n\n")
+            stored = [await add(cps) for _ in range(3)]
+            await stream.ended()
+            assert stream.reader.last_id == ""
+        async with asker.stream(BULK) as stream:
+            await stream.until(*stored)
 
 
 async def test_draining_ends_streams_at_once(

@@ -57,21 +57,26 @@ def test_the_index_is_what_a_list_would_be(
 async def test_a_lost_connection_loses_nothing_alive(
     server: RedisServer, running: Any, eventually: Any
 ) -> None:
-    """What is stored while a worker does not hear it is told late, and nothing is told twice."""
+    """What is stored while a worker does not hear it is told late, and nothing is told twice.
+
+    Who listens learns of it when it begins, when the worker no longer says that it is complete.
+    """
     deaf, hearing = (
         Connection(replace(settings(server.url), command_seconds=5.0)),
         Connection(replace(settings(server.url), command_seconds=5.0)),
     )
     told: list[Placed] = []
+    losses: list[bool] = []
     mine = RedisStore(hearing)
     async with running(RedisStore(deaf)) as theirs:
-        theirs.arrivals(told.append)
+        theirs.arrivals(told.append, lambda: losses.append(theirs.is_complete))
         ids = [await mine.add("12125551234", b"before", 0)]
 
         async def heard() -> bool:
             return len(told) == len(ids)
 
         await eventually(heard)
+        assert not losses
         server.ask("CLIENT", "KILL", "TYPE", "normal")
 
         async def stored() -> bool:
@@ -84,6 +89,8 @@ async def test_a_lost_connection_loses_nothing_alive(
         await eventually(stored)
         await eventually(heard)
         assert [one.entry.id for one in told] == ids
+        assert losses
+        assert not any(losses)
 
         async def complete() -> bool:
             return theirs.is_complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from hypothesis import strategies as st
 
 from lab.redis_servers import RedisServer
 from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, EntryStore, MemoryStore, Placed
-from pbx_stir.redis_backend.connection import Connection
+from pbx_stir.errors import StoreUnavailable
+from pbx_stir.redis_backend.arrivals import Announced
+from pbx_stir.redis_backend.connection import Connection, Script
 from pbx_stir.redis_backend.entries import RedisStore
 from pbx_stir.redis_backend.settings import settings as redis_settings
 from pbx_stir.stir import sealing
@@ -185,6 +188,42 @@ async def test_arrivals_are_told_at_every_worker(
 
         await eventually(known)
         assert len(told) == len(ids)
+
+
+async def test_what_cannot_be_read_is_said_to_be_lost(connection: Connection) -> None:
+    """Of several arrivals the others are told, before the loss or after it."""
+    store = RedisStore(connection)
+    numbers = [str(12125550000 + each) for each in range(3)]
+    for number in numbers:
+        await store.add(number, number.encode(), 0)
+    entries = {number: await store.entries(number, 0) for number in numbers}
+    heard: list[str] = []
+    end = store.arrivals(lambda placed: heard.append(placed.number), lambda: heard.append("lost"))
+    read = connection.script
+
+    async def script(script: Script, keys: Sequence[bytes], *rest: object) -> object:
+        if numbers[1].encode() in keys[0]:
+            raise StoreUnavailable("no answer in time")
+        return await read(script, keys, *rest)
+
+    connection.script = script  # type: ignore[method-assign,assignment]
+    announced = [
+        Announced(round(entry.arrival * 1000), entry.id, number, place)
+        for number in numbers
+        for entry in entries[number]
+        for place in [await _place(connection, number)]
+    ]
+    await store._tell(announced)
+    assert heard == [numbers[0], "lost", numbers[2]]
+    end()
+    await store._tell(announced)
+    assert len(heard) == 3
+
+
+async def _place(connection: Connection, number: str) -> bytes:
+    """Where the one entry of a number is."""
+    key = b"pbx-stir:{%s}" % number.encode()
+    return (await connection.run(key, "XRANGE", key, "-", "+"))[0][0]
 
 
 async def test_entries_are_found_by_prefix(
