@@ -25,6 +25,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
+from pbx_stir.errors import PbxStirError
 from pbx_stir.services.authentication import Directory
 from pbx_stir.services.call import Reason
 from pbx_stir.services.placement_service import CallPlacement
@@ -109,9 +110,13 @@ class Cover:
             # a call to a number without a CPS or a key is not stored either, and what is stored
             # unsealed can be no dummy
             return frozenset()
-        for cps in destination.cps:
-            if not await self._has_spare(cps):
-                return frozenset()
+        try:
+            for cps in destination.cps:
+                if not await self._has_spare(cps):
+                    return frozenset()
+        except PbxStirError:
+            # a stranger's record may name any URL, such as one that nothing is sent to
+            return frozenset({Reason.CPS_UNAVAILABLE})
         blobs = [sealing.dummy(secrets.token_bytes(32)) for _ in destination.keys]
         results = await self._stores.store(destination.cps, number, blobs, give_up_at)
         return frozenset(one.reason for one in results) - {Reason.STORED}

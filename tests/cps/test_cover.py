@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pbx_stir.cps import cover
 from pbx_stir.cps.cover import Cover, CoverPlan, draw
+from pbx_stir.errors import PbxStirError, UrlRefused
 from pbx_stir.services.authentication import Destination
 from pbx_stir.services.call import Reason
 from pbx_stir.services.placement_service import Answer, StoreResult
@@ -37,7 +38,7 @@ class World:
     plan: CoverPlan
     answer: Reason | None = None
     destination_reason: Reason | None = None
-    spare: bool = True
+    spare: bool | PbxStirError = True
     most_pauses: int = 10_000
     stored: list[tuple[tuple[str, ...], str, list[bytes], float]] = field(default_factory=list)
     retrieved: list[list[tuple[str, str]]] = field(default_factory=list)
@@ -66,6 +67,8 @@ class World:
         await asyncio.sleep(0)
 
     async def has_spare(self, cps: str) -> bool:
+        if isinstance(self.spare, PbxStirError):
+            raise self.spare
         return self.spare
 
     async def destination(self, number: str, give_up_at: float) -> Destination:
@@ -170,6 +173,17 @@ async def test_who_is_not_wanted_rests(
     assert world.pauses[1::2] == [seconds, seconds]
     said = f"cover: no stores for {seconds / 60:.0f} minutes: {reason.value}"
     assert caplog.messages == [said, said]
+
+
+async def test_a_refused_cps_does_not_end_cover() -> None:
+    """A record may name a URL that nothing is sent to: stores rest, and go on."""
+    refused = UrlRefused("its address is not global")
+    world = World(CoverPlan(1.0, 1.0, OWN, OTHERS), spare=refused)
+    assert await world.cover().store() == {Reason.CPS_UNAVAILABLE}
+    await world.run(50)
+    assert cover.FAILED_SECONDS in world.pauses
+    assert len(world.looked_up) > 2
+    assert len(world.retrieved) > 10
 
 
 async def test_stores_and_retrievals_do_not_wait_for_each_other() -> None:
