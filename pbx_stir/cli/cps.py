@@ -277,6 +277,7 @@ async def _serve(
     from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.server_tls import ServerTls
     from pbx_stir.cps.tally import Tally
+    from pbx_stir.tokens.ledger import MemoryLedger
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -293,6 +294,9 @@ async def _serve(
             settings, store, bare_store = await _shared(
                 running, settings, redis, bare_lifetime_seconds=seconds
             )
+        elif bare is not None:
+            # what is signed for the one listener is signed for the other too
+            settings = replace(settings, used=MemoryLedger())
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
@@ -307,10 +311,10 @@ async def _serve(
         if not settings.tokens and (desk is None or desk.index == 0):
             _log.warning("storing needs no token: anybody who can connect may store")
         if bare is not None:
-            ledger = bare.common.ledger or settings.ledger
-            bare = replace(bare, common=replace(bare.common, ledger=ledger))
-            bare_tls = ServerTls(bare.common)
+            common = replace(bare.common, ledger=settings.ledger, used=settings.used)
+            bare_tls = ServerTls(common)
             reloads.append(bare_tls.reload)
+            bare = replace(bare, common=common)
             second = await running.enter_async_context(
                 listening_bare(bare, bare_store, tally=tally, tls=bare_tls)
             )

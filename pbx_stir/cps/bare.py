@@ -32,7 +32,6 @@ from pbx_stir.cps.answers import Failure, admit, answer, read_body, require_type
 from pbx_stir.cps.asking import Asking, unauthorised
 from pbx_stir.cps.holders import Holder, Holders
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket
-from pbx_stir.cps.names import cps_names
 from pbx_stir.cps.serving import Serving, Step
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import Entry, EntryStore, MemoryStore
@@ -42,7 +41,6 @@ from pbx_stir.errors import ConfigurationError, Malformed
 from pbx_stir.stir import jws, passport
 from pbx_stir.stir.passport import Passport
 from pbx_stir.stir.signed_request import SUBMISSION, is_signed
-from pbx_stir.tokens.ledger import MemoryLedger
 
 SIGNED: Final = "signed"
 ANY: Final = "any"
@@ -124,17 +122,7 @@ class _Bare(Serving):
         self._retrievals = TokenBucket(common.retrieval_rate, common.retrieval_rate)
         self._submissions = TokenBucket(settings.submission_rate, settings.submission_rate)
         self._signers = PeerBuckets(settings.signer_rate, settings.signer_rate)
-        self._holders = None
-        if common.anchors is not None:
-            names = cps_names(common.names, certificate=common.certificate if common.tls else "")
-            self._holders = Holders(
-                common.anchors,
-                common.spc_policy,
-                names,
-                common.ledger or MemoryLedger(now),
-                now,
-                revocation=common.revocation,
-            )
+        self._holders = Holders.of(common, now)
         self._asking = Asking(self._holders, client_certificates=common.client_certificates)
 
     async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:

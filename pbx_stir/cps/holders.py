@@ -19,6 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.cps.limits import PeerBuckets
+from pbx_stir.cps.names import cps_names
+from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import CertificateUntrusted, Refused, RequestRefused, Unavailable
 from pbx_stir.services.judgement import RevocationSource
 from pbx_stir.stir.certificate import Anchors, Path, SpcPolicy, find_path, parse_chain
@@ -31,7 +33,7 @@ from pbx_stir.stir.signed_request import (
     read_request,
 )
 from pbx_stir.stir.tnauthlist import TnAuthList
-from pbx_stir.tokens.ledger import Ledger
+from pbx_stir.tokens.ledger import Ledger, MemoryLedger
 
 MAX_HOLDERS: Final = 1_024
 # A path may cost two dozen signature checks: new chains a second of one peer, and at once.
@@ -152,6 +154,24 @@ class Holders:
         self._now = now
         self._known: OrderedDict[bytes, Holder] = OrderedDict()
         self._new_chains = PeerBuckets(NEW_CHAINS_RATE, NEW_CHAINS_AT_ONCE)
+
+    @classmethod
+    def of(cls, settings: CpsSettings, now: Callable[[], float]) -> Holders | None:
+        """Make what these settings describe; None where nobody could be trusted.
+
+        Raises ``ConfigurationError``.
+        """
+        if settings.anchors is None:
+            return None
+        kept = [one for one in (settings.used, settings.ledger) if one is not None]
+        return cls(
+            settings.anchors,
+            settings.spc_policy,
+            cps_names(settings.names, certificate=settings.certificate if settings.tls else ""),
+            kept[0] if kept else MemoryLedger(now),
+            now,
+            revocation=settings.revocation,
+        )
 
     async def of_request(
         self,

@@ -15,14 +15,12 @@ from pbx_stir.cps.asking import Asking, unauthorised
 from pbx_stir.cps.bulk import Bulk
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.holders import Holder, Holders
-from pbx_stir.cps.names import cps_names
 from pbx_stir.cps.push import Push, PushLimits
 from pbx_stir.cps.retrieving import Retrieving
 from pbx_stir.cps.settings import HOLDERS, OPEN, CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.wire import Target
 from pbx_stir.errors import ConfigurationError
-from pbx_stir.tokens.ledger import MemoryLedger
 
 
 class Retrievals:
@@ -58,7 +56,7 @@ class Retrievals:
             )
         except ValueError as error:
             raise ConfigurationError(f"cps: {error}") from error
-        self._holders = _holders(settings, now)
+        self._holders = Holders.of(settings, now)
         self._asking = Asking(self._holders, client_certificates=settings.client_certificates)
         only = settings.retrieval == HOLDERS
         held = dummies.apart()
@@ -118,18 +116,3 @@ class Retrievals:
 
     def _is_still(self, holder: Holder) -> bool:
         return self._holders is not None and self._holders.is_still(holder)
-
-
-def _holders(settings: CpsSettings, now: Callable[[], float]) -> Holders | None:
-    """Make what tells who asks; None where nobody could be trusted."""
-    if settings.anchors is None:
-        return None
-    certificate = settings.certificate if settings.tls else ""
-    return Holders(
-        settings.anchors,
-        settings.spc_policy,
-        cps_names(settings.names, certificate=certificate),
-        settings.ledger or MemoryLedger(now),
-        now,
-        revocation=settings.revocation,
-    )

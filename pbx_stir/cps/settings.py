@@ -35,7 +35,8 @@ class CpsSettings:
     ``tokens`` demands storage tokens (RFC 8816 section 7.5); ``anchors`` are whose records are kept
     and to whom tokens are issued, None is nobody. ``token_keys`` and ``ledger`` are where their
     keys and counts are kept, ``secrets`` where the dummies' are, None is in memory; limits of
-    tokens are those of an epoch. Others listen on a ``shared_port`` too.
+    tokens are those of an epoch. ``used`` remembers signed requests, by default ``ledger`` does:
+    listeners that could be sent the same one share it. Others listen on a ``shared_port`` too.
     ``certificate`` and ``key`` are PEM files. ``handshakes_of_a_peer`` are TLS handshakes a second,
     twice as many at once. ``metrics`` is HOST:PORT for them, "" for none. ``names`` are the hosts
     that requests may be for, by default those of the certificate; ``retrieval`` is ``OPEN`` or
@@ -78,6 +79,7 @@ class CpsSettings:
     state_dir: str = ""
     token_keys: KeySource | None = None
     ledger: Ledger | None = None
+    used: Ledger | None = None
     secrets: SecretSource | None = None
     shared_port: bool = False
     issue_rate: float = 100.0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ from pbx_stir.cli.bare import bare_settings
 from pbx_stir.cli.cps import parse_listen
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import ConfigurationError, UsageError
+from pbx_stir.stir import credential
+from pbx_stir.stir.signed_request import RETRIEVAL, sign_request
+from pbx_stir.stir.tnauthlist import TnAuthList
 
 
 def write(folder: Path, text: str) -> str:
@@ -60,9 +65,37 @@ def test_wrong_settings_are_named(tmp_path: Path) -> None:
         bare_settings(file, CpsSettings(), parse_listen)
 
 
+def statuses_of_one_request(urls: Sequence[str], folder: Path, authority: Authority) -> list[int]:
+    """What a holder's retrieval is answered that is sent to each, signed once."""
+    number = "12125551234"
+    files = authority.issue(folder, "holder", TnAuthList(numbers=(number,)))
+    signer = credential.load(*(file.read_bytes() for file in files), x5u="https://x5u.example/c")
+    path = f"/cps/{number}/ppts"
+    value = sign_request(
+        RETRIEVAL,
+        audience="127.0.0.1",
+        method="GET",
+        path=path,
+        body=b"",
+        now=time.time(),
+        credential=signer,
+    )
+    statuses = []
+    for url in urls:
+        request = urllib.request.Request(url + path, headers={"Authorization": value})
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                statuses.append(answer.status)
+        except urllib.error.HTTPError as refused:
+            statuses.append(refused.code)
+            refused.close()
+    return statuses
+
+
 def test_both_listen_and_end_together(tmp_path: Path) -> None:
-    """The command says both addresses; what is sealed and what is not are at two of them."""
-    Authority.new(tmp_path, "Lab Authority")
+    """The command says both addresses; what is sealed and what is not are at two of them. One
+    memory of signed requests serves both."""
+    authority = Authority.new(tmp_path, "Lab Authority")
     certificate, key, _ = tls_certificate(tmp_path, "cps", ["127.0.0.1"])
     file = write(
         tmp_path,
@@ -98,6 +131,7 @@ tls = false
             urllib.request.urlopen(f"{bare}/cps/12125551234/ppts", timeout=10)
         assert refused.value.code == 401
         refused.value.close()
+        assert statuses_of_one_request((sealed, bare), tmp_path, authority) == [200, 401]
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
     finally:

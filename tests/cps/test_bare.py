@@ -32,8 +32,9 @@ from pbx_stir.stir.certificate import SpcPolicy
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.signed_request import RETRIEVAL, SUBMISSION, TOKEN_REQUEST
 from pbx_stir.stir.tnauthlist import TnAuthList
+from pbx_stir.tokens.ledger import MemoryLedger
 
-from .conftest import NOW, Authority, Clock, TlsFiles, private_pem, sealed
+from .conftest import NOW, Authority, Clock, Run, TlsFiles, private_pem, sealed
 from .signing import authorization
 
 BOB = "13105552000"
@@ -341,6 +342,23 @@ async def test_a_signed_request_is_used_once(bare: Bare) -> None:
     value = authorization(bare.bob, PATH)
     assert (await bare.ask("GET", PATH, Authorization=value))[0] == 200
     assert (await bare.ask("GET", PATH, Authorization=value))[0] == 401
+
+
+@pytest.mark.parametrize("ledger", ["used", "ledger"])
+async def test_a_signed_request_is_used_at_one_listener(
+    authority: Authority, run: Run, ledger: str
+) -> None:
+    """What was signed for the sealed ones of a number is not taken a second time here."""
+    shared = {ledger: MemoryLedger(lambda: NOW)}
+    value = authorization(authority.credential(BOB), PATH, now=NOW)
+    trust = {"anchors": lambda: authority.anchors}
+    async with (
+        run(**trust, **shared) as cps,
+        running(authority, **{f"common_{ledger}": shared[ledger]}) as bare,
+    ):
+        async with bare.session.get(cps.url + PATH, headers={"Authorization": value}) as first:
+            assert first.status == 200
+        assert (await bare.ask("GET", PATH, Authorization=value))[0] == 401
 
 
 async def test_strangers_are_not_trusted(bare: Bare) -> None:
