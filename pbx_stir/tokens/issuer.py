@@ -201,11 +201,15 @@ class Issuer:
         self, signed: SignedRequest, path: Path, signing: SigningKey, amount: int, now: float
     ) -> None:
         """Use up the nonce, and what the signer may have. Raises ``TokenRefused``."""
-        # all counts of issuing begin with the same octets: they are spent together
-        tag = signing.hidden("issuing")
-        used = tag + signing.hidden("nonce", signed.nonce.encode("ascii"))
+        # under its own epoch's secret, whichever epoch it asks for tokens of: it serves once
+        maker = _maker(self._keys, jws.decode_segment(signed.nonce))
+        if maker is None:
+            raise TokenRefused("the nonce is of an epoch that is over")
+        used = maker.hidden("issuing") + maker.hidden("nonce", signed.nonce.encode("ascii"))
         if not await self._ledger.once(used, _REMEMBERED_SECONDS):
             raise TokenRefused("the nonce was used before", status=409)
+        # all counts of issuing begin with the same octets: they are spent together
+        tag = signing.hidden("issuing")
         counted = {tag + signing.hidden(kind, name): most for kind, name, most in self._who(path)}
         counters = [Counter(key, most) for key, most in counted.items()]
         exhausted = await self._ledger.spend(counters, amount, signing.public.not_after)
@@ -249,9 +253,14 @@ def nonce_holds(keys: TokenKeys, nonce: str, now: float) -> bool:
     # the second of which it is has not ended; workers' clocks may differ by as much again
     if not -2 < now - time <= NONCE_SECONDS:
         return False
-    signing = keys.of(epoch_of(time))
+    maker = _maker(keys, octets)
     shown, mac = octets[:-_MAC_OCTETS], octets[-_MAC_OCTETS:]
-    return signing is not None and hmac.compare_digest(mac, signing.hidden("nonce made", shown))
+    return maker is not None and hmac.compare_digest(mac, maker.hidden("nonce made", shown))
+
+
+def _maker(keys: TokenKeys, nonce: bytes) -> SigningKey | None:
+    """Give the key of the epoch that a nonce was made in, by the time that it bears."""
+    return keys.of(epoch_of(int.from_bytes(nonce[:_TIME_OCTETS], "big")))
 
 
 def _key_name(certificate: x509.Certificate) -> bytes:

@@ -147,6 +147,14 @@ async def test_a_nonce_is_good_once(desk: Desk) -> None:
     assert {each.status for each in found if isinstance(each, TokenRefused)} == {409}
 
 
+async def test_a_nonce_is_good_once_for_all_epochs(desk: Desk) -> None:
+    """It does not serve a second time for tokens of the epoch ahead."""
+    nonce = new_nonce(desk.keys, NOW)
+    assert await desk.issue(batch(1, EPOCH), nonce=nonce)
+    error = await refused(desk, wanted=batch(1, EPOCH + 1), nonce=nonce)
+    assert (error.status, "nonce" in error.message) == (409, True)
+
+
 async def test_a_nonce_is_ours_and_young(desk: Desk) -> None:
     """Another CPS's, a changed one, an invented one and an old one are refused."""
     ours = new_nonce(desk.keys, NOW)
