@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pbx_stir.cli.files import octets_of
-from pbx_stir.cli.store import SECONDS, add_cps_arguments, client_of
+from pbx_stir.cli.store import SECONDS, add_cps_arguments, client_of, loaded_for
 from pbx_stir.errors import MalformedSealed, PbxStirError, UsageError
 
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_.-]+")
@@ -19,13 +19,18 @@ _COMPACT: Final = re.compile(r"[A-Za-z0-9_.-]+")
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+    from pbx_stir.cps.client import CpsClient
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_cps_arguments(parser)
     opening = parser.add_mutually_exclusive_group()
     opening.add_argument(
-        "--config", metavar="FILE", help="open with the keys of this configuration's state_dir"
+        "--config",
+        metavar="FILE",
+        help="open with the keys of this configuration's state_dir, and ask as it says: with its "
+        "CAs and its proxy, signed by the credential that covers the number",
     )
     opening.add_argument(
         "--private-key",
@@ -53,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
-    client = client_of(args)
+    client = _client(args)
     try:
         async for answer in client.retrieve([(args.cps, dest)], time.monotonic() + SECONDS):
             if answer.reason is not None:
@@ -62,6 +67,21 @@ async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
         raise PbxStirError(f"{args.cps}: no answer")
     finally:
         await client.close()
+
+
+def _client(args: argparse.Namespace) -> CpsClient:
+    """A client for ``--cps``, as the configuration has them where there is one."""
+    loaded = loaded_for(args)
+    if loaded is None:
+        return client_of(args)
+    from pbx_stir import configured
+    from pbx_stir.clients import clients_of
+    from pbx_stir.cps.holder import Holder
+
+    credentials = configured.credentials(loaded)
+    # whoever asks by hand wants to see what his service would see
+    holder = Holder(credentials, [args.cps]) if credentials else None
+    return clients_of(loaded, credentials, holder=holder).retrieving
 
 
 def _keys(args: argparse.Namespace) -> list[X25519PrivateKey] | None:

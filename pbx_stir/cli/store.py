@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         except Malformed as error:
             raise UsageError(f"{args.certificate}: {error}") from error
     if dest not in token.dest:
-        print(f"note: the PASSporT is not for {dest}, but {token.dest}", file=sys.stderr)
+        print(f"note: the PASSporT is not for {dest}, but {', '.join(token.dest)}", file=sys.stderr)
     return asyncio.run(_store(args, dest, token.token, chain))
 
 
@@ -96,7 +96,7 @@ async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[by
     from pbx_stir.services.call import Reason
     from pbx_stir.stir import sealing
 
-    loaded = _loaded(args)
+    loaded = loaded_for(args)
     clients = None if loaded is None else _clients(loaded)
     client = client_of(args) if clients is None else clients.storing
     try:
@@ -119,7 +119,7 @@ async def _store(args: argparse.Namespace, dest: str, token: str, chain: list[by
     return 0 if all(result.reason is Reason.STORED for result in results) else 1
 
 
-def _loaded(args: argparse.Namespace) -> Loaded | None:
+def loaded_for(args: argparse.Namespace) -> Loaded | None:
     """The configuration, with what the command line says about the way to the CPS."""
     if not args.config:
         return None

@@ -163,7 +163,7 @@ class _Connection(web.RequestHandler):
         if status != 400:
             _log.error("a request failed: %s", type(exc).__name__)
         response = (
-            problem(400, "the request is not HTTP/1.1")
+            problem(400, "the request is not HTTP, or a field of it is too long")
             if status == 400
             else problem(503, "the service failed to answer", Retry_After="1")
         )

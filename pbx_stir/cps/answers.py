@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from typing import ClassVar
 
 import aiohttp
 from aiohttp import web
@@ -20,6 +22,8 @@ from pbx_stir.errors import StoreUnavailable
 BODY_SECONDS = 5.0
 WRITE_SECONDS = 10.0
 SERVER_NAME = "pbx-stir"
+COMPLAINT_SECONDS = 60.0
+_MOST_COMPLAINTS = 16
 _log = logging.getLogger(__name__)
 
 
@@ -70,6 +74,23 @@ def problem(status: int, detail: str, **headers: str) -> web.Response:
     return answer(status, wire.format_problem(status, detail), wire.PROBLEM_TYPE, **headers)
 
 
+class _Complaints:
+    """What was said of the store, and when: each thing once a minute."""
+
+    said: ClassVar[dict[str, float]] = {}
+
+
+def _complain(error: StoreUnavailable) -> None:
+    """Say why the store is not there, but not with each request; it names no peer and no number."""
+    now = time.monotonic()
+    if now - _Complaints.said.get(error.message, -COMPLAINT_SECONDS) < COMPLAINT_SECONDS:
+        return
+    if len(_Complaints.said) >= _MOST_COMPLAINTS:
+        _Complaints.said.clear()
+    _Complaints.said[error.message] = now
+    _log.warning("requests are answered 503: %s", error)
+
+
 @web.middleware
 async def failures_as_problems(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -82,7 +103,8 @@ async def failures_as_problems(
         if failure.close:
             response.force_close()
         return response
-    except StoreUnavailable:
+    except StoreUnavailable as error:
+        _complain(error)
         return problem(503, "the service cannot reach its store", Retry_After="1")
     except web.HTTPException as error:
         return problem(405 if error.status == 405 else 404, "there is no such resource")

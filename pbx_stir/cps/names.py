@@ -6,6 +6,7 @@ case, without ports. A signed request or a storage token for another name is for
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +14,23 @@ from cryptography import x509
 
 from pbx_stir.errors import ConfigurationError
 
+# a DNS name, an IPv4 address, or an IPv6 address with or without brackets
+_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})|\[?[0-9A-Fa-f:.]{2,45}\]?", re.ASCII)
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def cps_names(configured: Sequence[str], *, certificate: str = "") -> frozenset[str]:
     """Give the configured names, else those of a certificate's file, else those of loopback.
 
-    Wildcards name no host and are left out. Raises ``ConfigurationError`` where the certificate
-    cannot be read or none of its names is left.
+    Wildcards name no host and are left out. Raises ``ConfigurationError`` for a configured name
+    that is none, or where the certificate cannot be read or none of its names is left.
     """
+    for each in configured:
+        if not _NAME.fullmatch(each):
+            raise ConfigurationError(
+                f"cps.names holds {each[:80]!r}, which is no host",
+                hint="a host name or an address, without scheme and port",
+            )
     if configured:
         return frozenset(each.strip("[]").lower() for each in configured)
     if not certificate:

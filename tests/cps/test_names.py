@@ -76,3 +76,12 @@ def test_an_unreadable_file_is_said(tmp_path: Path, octets: bytes | None) -> Non
         path.write_bytes(octets)
     with pytest.raises(ConfigurationError, match=r"cps\.pem"):
         cps_names([], certificate=str(path))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["https://localhost", "localhost:8443", "Bad Name", "", "a/b", "é.example", "*.a.b"]
+)
+def test_what_is_no_host_is_refused(wrong: str) -> None:
+    """A URL, a port, a blank: no request could ever be for it, so it is said at the start."""
+    with pytest.raises(ConfigurationError, match=r"cps\.names"):
+        cps_names([wrong])
