@@ -251,7 +251,9 @@ def _single_use(loaded: Loaded, daemon: Daemon) -> SingleUse:
         raise loaded.wrong("verification.single_use", f"needs a package: {error}", hint) from error
     connection = Connection(where)
     daemon.closes.append(connection.close)
-    return RedisUsed(connection)
+    used_on_redis = RedisUsed(connection)
+    daemon.tasks.append(used_on_redis.run)
+    return used_on_redis
 
 
 def _judge(

@@ -70,7 +70,9 @@ class UsedDatabase:
         self._file = SqliteFile(path, _TERMS)
         self._database = self._file.database
 
-    async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
+    async def reserve(
+        self, key: str, claim: Claim, until: float, now: float, made: float | None = None
+    ) -> Reservation:
         """Take ``key`` for ``claim``. Raises Unavailable: then nobody knows who has it."""
 
         def change() -> Reservation:

@@ -10,10 +10,10 @@ time, what it missed is told late.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, insort
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NamedTuple
 
+from pbx_stir.cps.places import Cursor, Place, Places
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.redis_backend.connection import SLOTS, Connection
 
@@ -24,8 +24,6 @@ AGAIN_SECONDS: Final = 0.2
 GATHER_SECONDS: Final = 0.01
 _MOST_AT_ONCE: Final = 512
 _MOST_KNOWN: Final = 2_000_000
-# As the store in memory: what a holder of a range asks for has as many digits or more.
-_REGION_DIGITS: Final = 6
 
 
 class Announced(NamedTuple):
@@ -38,13 +36,12 @@ class Announced(NamedTuple):
 
 
 class ArrivalIndex:
-    """What is alive, newest last by (arrival, id): the same order at every worker."""
+    """What is alive, in the order of (arrival, id): the same at every worker."""
 
     def __init__(self, lifetime_ms: int) -> None:
         self._lifetime_ms = lifetime_ms
         self._known: dict[str, Announced] = {}
-        self._all: list[tuple[int, str]] = []
-        self._regions: dict[str, list[tuple[int, str]]] = {}
+        self._places = Places()
 
     def __len__(self) -> int:
         """Count what is known."""
@@ -55,43 +52,24 @@ class ArrivalIndex:
         if announced.id in self._known or len(self._known) >= _MOST_KNOWN:
             return False
         self._known[announced.id] = announced
-        place = announced.arrival_ms, announced.id
-        insort(self._all, place)
-        insort(self._regions.setdefault(announced.number[:_REGION_DIGITS], []), place)
+        self._places.add(Place(announced.arrival_ms / 1000, announced.id, announced.number))
         return True
 
-    def newest_first(self, prefix: str, after: str = "") -> Iterator[Announced]:
-        """Give what begins with ``prefix``, from behind ``after``; nothing where that is gone.
+    def get(self, entry_id: str) -> Announced | None:
+        """Give what is known of an entry."""
+        return self._known.get(entry_id)
 
-        The index must not change meanwhile.
-        """
-        places = self._all
-        if len(prefix) >= _REGION_DIGITS:
-            places = self._regions.get(prefix[:_REGION_DIGITS], [])
-        end = len(places)
-        if after:
-            begin = self._known.get(after)
-            if begin is None:
-                return
-            end = bisect_left(places, (begin.arrival_ms, after))
-        for position in range(end - 1, -1, -1):
-            announced = self._known[places[position][1]]
-            if announced.number.startswith(prefix):
-                yield announced
+    def walk(
+        self, prefix: str, before: Cursor | None, most: int
+    ) -> tuple[list[Announced], Cursor | None]:
+        """Give what begins with ``prefix``, newest first, and where to go on; see ``Places``."""
+        places, cursor = self._places.walk(prefix, before, most)
+        return [self._known[each.id] for each in places], cursor
 
     def sweep(self, now_ms: int) -> None:
         """Forget what has expired."""
-        oldest = (now_ms - self._lifetime_ms + 1, "")
-        gone = bisect_left(self._all, oldest)
-        regions = set()
-        for _, entry_id in self._all[:gone]:
-            regions.add(self._known.pop(entry_id).number[:_REGION_DIGITS])
-        del self._all[:gone]
-        for region in regions:
-            places = self._regions[region]
-            del places[: bisect_left(places, oldest)]
-            if not places:
-                del self._regions[region]
+        for place in self._places.forget_before((now_ms - self._lifetime_ms + 1) / 1000):
+            del self._known[place.id]
 
 
 class Tail:

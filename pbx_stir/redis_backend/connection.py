@@ -8,6 +8,7 @@ that are moving (ASK) and masters that have failed over, and turns every refusal
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import logging
@@ -110,7 +111,26 @@ class Connection:
             ConfigurationError: it refuses the password, or may drop what must not be forgotten
             StoreUnavailable: it does not answer
         """
-        node = self._at(self.settings.addresses[0])
+        await self._check(self.settings.addresses[0])
+        if self.settings.is_cluster:
+            await self._learn()
+            others = {one for one in self._owners if one is not None}
+            for address in others - {self.settings.addresses[0]}:
+                # one that is lost takes its own keys alone
+                with contextlib.suppress(StoreUnavailable):
+                    await self._check(address)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        tasks = [task for task in (self._learning, self._asked) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(node.close() for node in self._nodes.values()))
+
+    async def _check(self, address: Address) -> None:
+        """Ask one server, see ``check``."""
+        node = self._at(address)
         try:
             told = await node.run("INFO", "memory")
         except (StoreUnavailable, exceptions.ResponseError) as error:
@@ -128,16 +148,6 @@ class Connection:
                 f"redis at {node.address} drops keys when its memory is full ({policy})",
                 hint="set maxmemory-policy noeviction: what is spent must not be forgotten",
             )
-        if self.settings.is_cluster:
-            await self._learn()
-
-    async def close(self) -> None:
-        """Close all connections."""
-        tasks = [task for task in (self._learning, self._asked) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(node.close() for node in self._nodes.values()))
 
     async def _refused(self, node: Node, error: exceptions.ResponseError) -> None:
         """Say that a server did not carry out a command, and why."""

@@ -18,15 +18,16 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Final
 
+from pbx_stir.cps.places import Cursor
 from pbx_stir.cps.store import (
     DEFAULT_LIFETIME_SECONDS,
     MAX_ENTRIES_OF_A_NUMBER,
     MAX_LIFETIME_SECONDS,
     MIN_LIFETIME_SECONDS,
     Entry,
+    Found,
     Placed,
     nobody_minds,
 )
@@ -175,23 +176,26 @@ class RedisStore:
         return await self._read(number, b"-", b"+")
 
     async def under(
-        self, prefix: str, now: float, *, after: str = "", most: int = 64
-    ) -> Sequence[Placed]:
+        self, prefix: str, now: float, *, before: Cursor | None = None, most: int = 64
+    ) -> Found:
         """Give what is held for all numbers with a prefix; see ``EntryStore``.
 
         Raises ``StoreUnavailable``, also where this worker has not heard of all that is alive.
         """
+        self._see_to_it_that_all_is_known()
+        announced, cursor = self._index.walk(prefix, before, most)
+        return Found(await self._fetched(announced), cursor)
+
+    async def find(self, entry_id: str, now: float) -> Placed | None:
+        """Give the entry with an id. Raises ``StoreUnavailable``, as ``under`` does."""
+        self._see_to_it_that_all_is_known()
+        announced = self._index.get(entry_id)
+        return next(iter(await self._fetched([announced])), None) if announced else None
+
+    def _see_to_it_that_all_is_known(self) -> None:
         if not self.is_complete:
             raise StoreUnavailable("this worker has not heard of all entries yet")
         self._index.sweep(self._now_ms())
-        found: list[Placed] = []
-        while len(found) < most:
-            some = list(islice(self._index.newest_first(prefix, after), most))
-            if not some:
-                break
-            found += await self._fetched(some)
-            after = some[-1].id
-        return found[:most]
 
     def arrivals(
         self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds

@@ -3,7 +3,8 @@
 Implements ``services.used.SingleUse`` on Redis, by the rules of ``services.used``: an entry is
 read, changed here, and written where nobody has changed it since. What a call waits for is bounded;
 beyond it, or where Redis is lost, the call has no verdict. The machines' clocks must agree: times
-are the callers' own.
+are the callers' own. Where Redis has forgotten (see ``sentinels``) a PASSporT from before passes no
+call: nobody knows whether it has passed one.
 """
 
 from __future__ import annotations
@@ -16,25 +17,37 @@ import msgspec
 
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.redis_backend.connection import Connection, Script
+from pbx_stir.redis_backend.sentinels import BUCKETS, NEW_SECONDS, SENTINEL, UNKNOWN, Sentinels
 from pbx_stir.services import used
 from pbx_stir.services.used import Claim, Entry, Reservation
+from pbx_stir.stir.diversion import MOST_DIVERSIONS
+from pbx_stir.stir.passport import FRESHNESS_SECONDS, FUTURE_TOLERANCE_SECONDS
 
 # Beyond ``until``: the clocks of machines that keep time differ by less.
 _MARGIN_SECONDS: Final = 5.0
 _MOST_TRIES: Final = 8
+# From when a PASSporT was made until it may be forgotten, at most.
+_LONGEST_SECONDS: Final = FRESHNESS_SECONDS * (1 + MOST_DIVERSIONS) + FUTURE_TOLERANCE_SECONDS + 1
+_FORGOT: Final = -2
 _decoder = msgspec.json.Decoder(Entry)
 _encoder = msgspec.json.Encoder()
 Result = TypeVar("Result")
 
-# ARGV: what the key held when it was read, what it shall hold (either may be empty: nothing), and
-# until when (ms since 1970).
+# ARGV[2]: what the key held when it was read, [3]: what it shall hold (either may be empty:
+# nothing), [4]: until when (ms since 1970), [5]: from when on it may have held anything. 1: done,
+# 0: it holds something else, -2: what it held may be lost, -3: nobody knows yet whether.
 _EXCHANGE: Final = Script(
-    """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+    SENTINEL
+    + """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then return 0 end
 if ARGV[2] == '' then
+  if not since then return -3 end
+  if tonumber(ARGV[5]) < since then return -2 end
+end
+if ARGV[3] == '' then
   redis.call('DEL', KEYS[1])
 else
-  redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+  redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4])
 end
 return 1
 """
@@ -53,12 +66,24 @@ end
 
 
 class RedisUsed:
-    """PASSporTs that were used, for all machines that ask the same Redis."""
+    """PASSporTs that were used, for all machines that ask the same Redis; ``run`` must run."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, new_seconds: float = NEW_SECONDS) -> None:
+        """``new_seconds``: see ``Sentinels``."""
         self._connection = connection
+        self._sentinels = Sentinels(connection, b"u", new_seconds=new_seconds)
 
-    async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
+    async def look(self) -> None:
+        """Look whether Redis has forgotten. Raises ``StoreUnavailable``."""
+        await self._sentinels.look()
+
+    async def run(self) -> None:
+        """Look whether Redis has forgotten, or may drop keys, for ever."""
+        await self._sentinels.run()
+
+    async def reserve(
+        self, key: str, claim: Claim, until: float, now: float, made: float | None = None
+    ) -> Reservation:
         """Take ``key`` for ``claim``. Raises StoreUnavailable: then nobody knows who has it."""
         # First, so that a call that has a PASSporT can always give it up when it ends.
         await self._connection.script(
@@ -68,7 +93,8 @@ class RedisUsed:
         def change(entry: Entry | None) -> tuple[Entry | None, Reservation]:
             return used.reserved(entry, claim, until, now)
 
-        return await self._change(key, change)
+        made = until - _LONGEST_SECONDS if made is None else made
+        return await self._change(key, change, made - FUTURE_TOLERANCE_SECONDS - _MARGIN_SECONDS)
 
     async def confirm(self, key: str, claim: Claim, now: float) -> None:
         """The PBX has taken the verdict."""
@@ -95,10 +121,17 @@ class RedisUsed:
         await self._change(key, change)
 
     async def _change(
-        self, key: str, change: Callable[[Entry | None], tuple[Entry | None, Result]]
+        self,
+        key: str,
+        change: Callable[[Entry | None], tuple[Entry | None, Result]],
+        born: float = 0.0,
     ) -> Result:
-        """Read, change, and write if it is still what was read; else all again."""
-        name = _passport(key)
+        """Read, change, and write if it is still what was read; else all again.
+
+        ``born`` is from when on there may have been something to read.
+        """
+        bucket = int(_digest(key)[:2], 16) % BUCKETS
+        name = b"pbx-stir:used:%s:%s" % (self._sentinels.tag(bucket), _digest(key))
         for _ in range(_MOST_TRIES):
             held = await self._connection.run(name, "GET", name)
             before = _decoded(held)
@@ -107,10 +140,21 @@ class RedisUsed:
                 return result
             written = _encoder.encode(after) if after is not None else b""
             until = _milliseconds(after.until) if after is not None else 0
-            replicas = self._connection.settings.replicas
-            if await self._connection.script(
-                _EXCHANGE, [name], held or b"", written, until, replicas=replicas
-            ):
+            answer = await self._connection.script(
+                _EXCHANGE,
+                [name, self._sentinels.name(bucket)],
+                self._sentinels.seen(bucket),
+                held or b"",
+                written,
+                until,
+                int(born * 1000),
+                replicas=self._connection.settings.replicas,
+            )
+            if answer == _FORGOT:
+                raise StoreUnavailable("redis has lost what was used when this passport was made")
+            if answer == UNKNOWN:
+                raise StoreUnavailable("redis is empty, and nobody knows yet since when")
+            if answer:
                 return result
         raise StoreUnavailable("a passport is claimed by too many calls at a time")
 
@@ -126,10 +170,6 @@ def _decoded(held: Any) -> Entry | None:
 
 def _milliseconds(until: float) -> int:
     return int((until + _MARGIN_SECONDS) * 1000)
-
-
-def _passport(key: str) -> bytes:
-    return b"pbx-stir:used:{%s}" % _digest(key)
 
 
 def _call(pbx: str, unique_id: str) -> bytes:

@@ -97,8 +97,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 class SingleUse(Protocol):
     """What the services await of the single-use memory."""
 
-    async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
-        """Take ``key`` for ``claim``, to be remembered up to the moment ``until``; atomic."""
+    async def reserve(
+        self, key: str, claim: Claim, until: float, now: float, made: float | None = None
+    ) -> Reservation:
+        """Take ``key`` for ``claim``, to be remembered up to the moment ``until``; atomic.
+
+        ``made`` is the PASSporT's iat: a memory that has lost something raises ``Unavailable`` for
+        what may have been in it.
+        """
         ...
 
     async def confirm(self, key: str, claim: Claim, now: float) -> None:
@@ -169,7 +175,9 @@ class UsedPassports:
     def __len__(self) -> int:
         return len(self._entries)
 
-    async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
+    async def reserve(
+        self, key: str, claim: Claim, until: float, now: float, made: float | None = None
+    ) -> Reservation:
         """Take ``key`` for ``claim``; atomic, since nothing is awaited."""
         self._sweep(now)
         self._entries[key], found = reserved(self._entries.get(key), claim, until, now)

@@ -277,7 +277,9 @@ class _Search:
     async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
         key, until = use_of(candidate, judged)
         try:
-            reservation = await self._of.used.reserve(key, self._claim, until, self._moment)
+            reservation = await self._of.used.reserve(
+                key, self._claim, until, self._moment, candidate.original.iat
+            )
         except Unavailable as error:
             # nobody knows whether it was used: then it was
             rejection = Rejection("single use", Reason.INTERNAL_ERROR, str(error))
@@ -313,7 +315,9 @@ class _Search:
                 continue
             key, until = use_of(other, judged)
             try:
-                found = await self._of.used.reserve(key, self._claim, until, self._moment)
+                found = await self._of.used.reserve(
+                    key, self._claim, until, self._moment, other.original.iat
+                )
             except Unavailable:
                 continue
             if found.use in {Use.FRESH, Use.SAME}:

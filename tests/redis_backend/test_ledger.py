@@ -14,9 +14,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lab.redis_servers import RedisServer
-from pbx_stir.errors import StoreUnavailable
+from pbx_stir.errors import ConfigurationError, StoreUnavailable
 from pbx_stir.redis_backend.connection import Connection
 from pbx_stir.redis_backend.ledger import RedisLedger
+from pbx_stir.redis_backend.sentinels import Sentinels
 from pbx_stir.redis_backend.settings import settings
 from pbx_stir.tokens.ledger import Counter, Ledger, MemoryLedger
 
@@ -27,9 +28,16 @@ def keys(count: int) -> list[bytes]:
     return [tag + secrets.token_bytes(16) for _ in range(count)]
 
 
+async def opened(connection: Connection) -> RedisLedger:
+    """A worker's ledger on a Redis that is known to be new."""
+    ledger = RedisLedger(connection, new_seconds=0)
+    await ledger.open()
+    return ledger
+
+
 async def test_once_is_once(connection: Connection) -> None:
     """Of many workers that ask at the same time exactly one hears yes."""
-    ledgers: list[Ledger] = [RedisLedger(connection) for _ in range(4)]
+    ledgers: list[Ledger] = [await opened(connection) for _ in range(4)]
     [key] = keys(1)
     found = await asyncio.gather(*(ledger.once(key, 60) for ledger in ledgers * 10))
     assert found.count(True) == 1
@@ -37,7 +45,7 @@ async def test_once_is_once(connection: Connection) -> None:
 
 async def test_once_is_forgotten_after_its_time(connection: Connection, eventually: Any) -> None:
     """Not before."""
-    ledger = RedisLedger(connection)
+    ledger = await opened(connection)
     [key] = keys(1)
     began = time.monotonic()
     assert await ledger.once(key, 0.3)
@@ -51,7 +59,7 @@ async def test_once_is_forgotten_after_its_time(connection: Connection, eventual
 
 async def test_a_spend_is_all_or_nothing(connection: Connection) -> None:
     """Where one counter is exhausted none is touched, and its index is told."""
-    ledger = RedisLedger(connection)
+    ledger = await opened(connection)
     first, second = keys(2)
     until = time.time() + 60
     narrow = [Counter(first, 5), Counter(second, 2)]
@@ -120,7 +128,7 @@ async def test_it_counts_as_the_ledger_in_memory(
 async def test_a_lost_answer_counts_as_spent(server: RedisServer, eventually: Any) -> None:
     """Who was told 503 has spent: asked again, it is the second time."""
     connection = Connection(replace(settings(server.url), command_seconds=0.3))
-    ledger = RedisLedger(connection)
+    ledger = RedisLedger(connection, new_seconds=0)
 
     async def is_back() -> bool:
         try:
@@ -151,9 +159,7 @@ async def test_a_server_that_comes_back_empty_is_not_believed(
 ) -> None:
     """What was spent before may not be spent again in its window; then all is as ever."""
     connection = Connection(replace(settings(server.url), command_seconds=5.0))
-    ledger, other = RedisLedger(connection), RedisLedger(connection)
-    await ledger.open()
-    await other.open()
+    ledger, other = await opened(connection), await opened(connection)
     [key] = keys(1)
     assert await ledger.once(key, 1.5)
     server.kill()
@@ -178,3 +184,80 @@ async def test_a_server_that_comes_back_empty_is_not_believed(
 
     await eventually(is_believed)
     await connection.close()
+
+
+async def test_a_worker_started_anew_hides_no_loss(connection: Connection) -> None:
+    """It leaves it to the others to say what an empty Redis is, and believes them."""
+    old, new = await opened(connection), RedisLedger(connection)
+    [key] = keys(1)
+    assert await old.once(key, 90)
+    await forget(connection)
+    await new.open()
+    with pytest.raises(StoreUnavailable, match="nobody knows"):
+        await new.once(key, 90)
+    await old.open()
+    for ledger in (new, old):
+        await ledger.open()
+        with pytest.raises(StoreUnavailable, match="lost"):
+            await ledger.once(key, 90)
+
+
+async def test_who_knows_better_is_believed_even_late(connection: Connection) -> None:
+    """A worker that could not look for long finds what a new one has written, and corrects it."""
+    old = await opened(connection)
+    [key] = keys(1)
+    assert await old.once(key, 90)
+    await forget(connection)
+    new = await opened(connection)
+    with pytest.raises(StoreUnavailable, match="lost"):
+        await old.once(key, 90)
+    with pytest.raises(StoreUnavailable, match="lost"):
+        await new.once(key, 90)
+    await new.open()
+    with pytest.raises(StoreUnavailable, match="lost"):
+        await new.once(key, 90)
+
+
+async def test_a_new_redis_is_used_after_a_moment(connection: Connection, eventually: Any) -> None:
+    """Nobody has said that there was something: then there was nothing."""
+    ledger = RedisLedger(connection, new_seconds=0.2)
+    running = asyncio.ensure_future(ledger.run())
+
+    async def is_open() -> bool:
+        try:
+            return await ledger.once(keys(1)[0], 90)
+        except StoreUnavailable:
+            return False
+
+    await eventually(is_open)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_redis_that_may_drop_keys_is_not_relied_on(
+    server: RedisServer, eventually: Any
+) -> None:
+    """Also where that was set after the start; and relied on again when it was set right."""
+    connection = Connection(replace(settings(server.url), command_seconds=5.0))
+    sentinels = Sentinels(connection, b"l", new_seconds=0)
+    await sentinels.check()
+    await sentinels.look()
+    assert sentinels.seen(0)
+    server.ask("CONFIG", "SET", "maxmemory", "100mb")
+    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigurationError):
+        await sentinels.check()
+    with pytest.raises(StoreUnavailable, match="drops keys"):
+        sentinels.seen(0)
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    await sentinels.check()
+    assert sentinels.seen(0)
+    await connection.close()
+
+
+async def forget(connection: Connection) -> None:
+    """Make all servers lose all keys."""
+    addresses = {connection._owners[slot] for slot in range(16_384)}
+    for address in addresses:
+        assert address is not None
+        await connection._at(address).run("FLUSHALL")

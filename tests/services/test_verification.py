@@ -409,7 +409,9 @@ async def test_without_the_memory_of_uses_nothing_passes() -> None:
     """Nobody knows whether it was used: fail closed for the verdict, open for the call."""
 
     class Silent(UsedPassports):
-        async def reserve(self, key: str, claim: Claim, until: float, now: float) -> Reservation:
+        async def reserve(
+            self, key: str, claim: Claim, until: float, now: float, made: float | None = None
+        ) -> Reservation:
             raise Unavailable("no answer")
 
     world = World()
