@@ -49,7 +49,8 @@ _GONE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 class Reply:
     """An answer that has been read whole.
 
-    ``resent``: the request was sent a second time, because a kept connection had been closed.
+    ``resent``: the request was sent a second time, because its connection had been closed: what was
+    signed may have been read, and refused the second time.
     ``clock_offset`` is the CPS's clock minus ours in seconds, None where it did not say;
     ``retry_after`` is in seconds, 0 where it did not say.
     """
@@ -64,9 +65,10 @@ class Reply:
 
 @dataclass(slots=True)
 class _Attempt:
-    """Whether a request went over a connection that was there before."""
+    """Whether a request went over a connection that was there before, and over how many."""
 
     reused: bool = False
+    connections: int = 0
 
 
 class Exchange:
@@ -167,7 +169,8 @@ class Exchange:
         arguments.update(way)
         try:
             async with session.request(method, url, **arguments) as response:
-                return await self._read(origin, response, limit)
+                reply = await self._read(origin, response, limit)
+                return replace(reply, resent=attempt.connections > 1)
         except _GONE as error:
             refused = isinstance(error, aiohttp.ClientConnectorError)
             if not attempt.reused or refused or method != "POST":
@@ -312,7 +315,7 @@ def expect(reply: Reply, *statuses: int) -> Reply:
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """Note on each attempt whether its connection had been used before."""
+    """Note on each attempt what connections it had."""
     config = aiohttp.TraceConfig()
 
     async def reused(
@@ -321,8 +324,17 @@ def _tracing() -> aiohttp.TraceConfig:
         _parameters: aiohttp.TraceConnectionReuseconnParams,
     ) -> None:
         context.trace_request_ctx.reused = True
+        context.trace_request_ctx.connections += 1
+
+    async def created(
+        _session: aiohttp.ClientSession,
+        context: Any,
+        _parameters: aiohttp.TraceConnectionCreateEndParams,
+    ) -> None:
+        context.trace_request_ctx.connections += 1
 
     config.on_connection_reuseconn.append(reused)
+    config.on_connection_create_end.append(created)
     return config
 
 

@@ -8,6 +8,7 @@ what they hold, sealed or bare. Source: RFC 8816 section 9, RFC 9888 section 6.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from pbx_stir.errors import CpsRefused, PbxStirError
 from pbx_stir.services.call import Reason
 
 _ITEMS_AT_A_TIME: Final = 16
+_UNAUTHORISED: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,20 @@ class Getting:
         return Got(tuple(wires), reason, detail, reply.clock_offset if reply else None)
 
     async def _send(self, origin: CpsUrl, number: str, path: str, limit: int = 0) -> Reply:
-        more = None
-        if self._holder is not None:
-            now = self._exchange.time_at(origin)
-            more = self._holder.authorization(origin, path, number, now)
-        return await self._exchange.send(origin, "GET", path, limit=limit, more=more)
+        more = self._authorization(origin, number, path)
+        reply = await self._exchange.send(origin, "GET", path, limit=limit, more=more)
+        if more and reply.resent and reply.status == _UNAUTHORISED:
+            # its connection was closed behind a request that was read: the signed one that was sent
+            # again had been used
+            more = self._authorization(origin, number, path)
+            reply = await self._exchange.send(origin, "GET", path, limit=limit, more=more)
+        return reply
+
+    def _authorization(self, origin: CpsUrl, number: str, path: str) -> Mapping[str, str]:
+        """Sign anew, where this CPS is to see who asks."""
+        if self._holder is None:
+            return {}
+        return self._holder.authorization(origin, path, number, self._exchange.time_at(origin))
 
     async def _fetch_items(
         self, origin: CpsUrl, number: str, hrefs: list[str], wires: list[bytes]

@@ -97,8 +97,9 @@ async def test_retry_after_is_read(value: str, seconds: int) -> None:
     assert refused.value.retry_after == seconds
 
 
-async def test_what_was_sent_twice_says_so() -> None:
-    """After a kept connection was closed under a store its answer is known for the second one."""
+@pytest.mark.parametrize("method", ["POST", "GET"])
+async def test_what_was_sent_twice_says_so(method: str) -> None:
+    """After a kept connection was closed under a request its answer is known for the second one."""
     requests = []
 
     def reply(request: bytes) -> bytes | None:
@@ -107,8 +108,8 @@ async def test_what_was_sent_twice_says_so() -> None:
 
     exchange = Exchange(allow_plain=True)
     async with answering(reply) as url:
-        assert not (await sent(exchange, url, "POST")).resent
-        assert (await sent(exchange, url, "POST")).resent
+        assert not (await sent(exchange, url, method)).resent
+        assert (await sent(exchange, url, method)).resent
     await exchange.close()
     assert len(requests) == 3
 

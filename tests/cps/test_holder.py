@@ -12,12 +12,15 @@ import pytest
 from aiohttp import web
 
 from pbx_stir.cps.client import CpsClient
+from pbx_stir.cps.exchange import Exchange
+from pbx_stir.cps.getting import Getting
 from pbx_stir.cps.holder import Holder
 from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.errors import MalformedAnswer
 from pbx_stir.stir import signed_request
 from pbx_stir.stir.certificate import SpcPolicy
 from tests.cps.conftest import NOW, Authority
+from tests.cps.test_client import answering, http
 
 NUMBER = "12125551234"
 OTHER = "13105552000"
@@ -72,6 +75,40 @@ def test_the_credential_that_covers_the_number_signs(authority: Authority) -> No
         signed(Holder(both, [CPS]))["Authorization"], signed_request.RETRIEVAL
     )
     assert request.statement.chain[0] == both[1].certificate
+
+
+async def test_what_was_sent_again_unasked_is_signed_anew(authority: Authority) -> None:
+    """A kept connection that closes under a retrieval costs a second request, and no answer: the
+    first may have been read, and its nonce with it."""
+    nonces: list[str] = []
+
+    def reply(request: bytes) -> bytes | None:
+        (line,) = (one for one in request.decode().split("\r\n") if "Authorization:" in one)
+        value = line.partition(": ")[2]
+        is_new = (nonce := _nonce(value)) not in nonces
+        nonces.append(nonce)
+        if len(nonces) == 2:
+            return None
+        return http(b'{"ppts":[]}', "200 OK" if is_new else "401 No", _JSON)
+
+    async with answering(reply) as url:
+        exchange = Exchange(allow_plain=True, now=lambda: NOW)
+        holder = Holder([authority.credential(NUMBER)], [url])
+        getting = Getting(exchange, holder, item_octets=100)
+        for _ in range(2):
+            got = await getting.get(url, NUMBER, time.monotonic() + 5)
+            assert (got.reason, got.detail) == (None, "")
+        await exchange.close()
+    first, lost, again, anew = nonces
+    assert lost == again
+    assert len({first, lost, anew}) == 3
+
+
+_JSON = "Content-Type: application/json"
+
+
+def _nonce(value: str) -> str:
+    return signed_request.read_request(value, signed_request.RETRIEVAL).nonce
 
 
 def test_an_expired_credential_does_not_sign(authority: Authority) -> None:
