@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -28,6 +29,8 @@ MARGIN_SECONDS: Final = 0.02
 PROBE_SECONDS: Final = 2.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LAST_PAUSE_SECONDS: Final = 10.0
+# whom calls go to is in strangers' records: the CPS that was silent longest ago is forgotten first
+MOST_BREAKERS: Final = 256
 _DETAIL: Final = "not asked: it was silent, and is probed until it answers"
 _log = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Prober(CallPlacement, Protocol):
 
 @dataclass(slots=True)
 class _Breaker:
-    """How one CPS has behaved; ``probe`` is under way while it is not asked."""
+    """How often a CPS was silent; ``probe`` is under way while it is not asked."""
 
     silent: int = 0
     probe: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -62,7 +65,8 @@ class GuardedPlacement:
         self._client = client
         self._clock = clock
         self._pause = pause
-        self._breakers: dict[str, _Breaker] = {}
+        # of CPSs that were silent when they were last asked
+        self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
 
     async def store(
         self, cps: Sequence[str], number: str, blobs: Sequence[bytes], give_up_at: float
@@ -128,12 +132,13 @@ class GuardedPlacement:
 
     def _note(self, cps: str, unavailable: bool, began: float, give_up_at: float) -> None:
         """What came of asking ``cps``: whether it cost much and gave nothing."""
-        breaker = self._breakers.setdefault(cps, _Breaker())
+        breaker = self._breakers.get(cps)
         if not unavailable or self._clock() < (began + give_up_at) / 2:
-            breaker.silent = 0
+            if breaker is not None and breaker.probe is None:
+                del self._breakers[cps]
             return
         if give_up_at - began >= SHORTEST_WAIT_SECONDS:
-            self._count(cps, breaker)
+            self._count(cps, breaker or _Breaker())
 
     def _note_left(self, cps: str, began: float, give_up_at: float) -> None:
         """The caller went before ``cps`` answered: early says nothing of it, late does."""
@@ -143,11 +148,17 @@ class GuardedPlacement:
     def _count(self, cps: str, breaker: _Breaker) -> None:
         """Count one silent call; begin to probe at the one too many."""
         breaker.silent += 1
+        self._breakers[cps] = breaker
+        self._breakers.move_to_end(cps)
+        if len(self._breakers) > MOST_BREAKERS:
+            _, forgotten = self._breakers.popitem(last=False)
+            if forgotten.probe is not None:
+                forgotten.probe.cancel()
         if breaker.silent >= SILENT_CALLS and breaker.probe is None:
             _log.warning("%s is silent: calls go on without it until it answers", cps)
-            breaker.probe = asyncio.create_task(self._probe(cps, breaker))
+            breaker.probe = asyncio.create_task(self._probe(cps))
 
-    async def _probe(self, cps: str, breaker: _Breaker) -> None:
+    async def _probe(self, cps: str) -> None:
         """Ask for its health until it answers, then ask it for calls again."""
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -157,6 +168,6 @@ class GuardedPlacement:
                 await self._pause(pause)
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
                 continue
-            breaker.silent, breaker.probe = 0, None
+            del self._breakers[cps]
             _log.warning("%s answers again", cps)
             return

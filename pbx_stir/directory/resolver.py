@@ -39,6 +39,7 @@ REFRESH_SECONDS: Final = 3_600.0
 NO_KEY_SECONDS: Final = 60.0
 FAILURE_SECONDS: Final = 30.0
 SILENT_TIMES: Final = 2
+MOST_SILENT: Final = 1_024
 IDLE_SECONDS: Final = 86_400.0
 MOST_NUMBERS: Final = 20_000
 MOST_LOOKUPS: Final = 64
@@ -121,8 +122,8 @@ class Resolver:
         self._prefixes = PrefixRecords(records, epoch=epoch, monotonic=monotonic, draw=draw)
         self._signers = Signers(revocation)
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        # failures one after the other and when to try again, by CPS of the configuration
-        self._silent: dict[str, tuple[int, float]] = {}
+        # failures one after the other and when to try again, by CPS, the latest last
+        self._silent: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._flights: SingleFlight[str, None] = SingleFlight(most=MOST_LOOKUPS, clock=monotonic)
 
     def own_cps(self, number: str) -> tuple[str, ...]:
@@ -269,6 +270,9 @@ class Resolver:
         except (TimeoutError, CpsUnavailable) as error:
             # the calls to other numbers are not to find out one by one
             self._silent[cps] = (failures + 1, self._monotonic() + FAILURE_SECONDS)
+            self._silent.move_to_end(cps)
+            while len(self._silent) > MOST_SILENT:
+                self._silent.popitem(last=False)
             return f"{cps}: {error or 'no answer'}"
         except PbxStirError as error:
             return f"{cps}: {error}"

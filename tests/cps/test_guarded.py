@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from pbx_stir.cps import guarded as room
 from pbx_stir.cps.guarded import GuardedPlacement
 from pbx_stir.errors import CpsUnavailable
 from pbx_stir.services.call import Reason
@@ -95,6 +96,26 @@ async def test_after_two_silent_calls_it_is_not_asked() -> None:
         assert paid in (0.0, BUDGET) or abs(paid - BUDGET) < 1e-6
     assert client.asked.count(SILENT) == 2
     assert client.asked.count(GOOD) == 5
+    await one.close()
+
+
+async def test_few_silent_cps_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever names any number of silent CPSs in records has as many probed as there is room for;
+    the one that was silent longest ago costs its two calls again."""
+    monkeypatch.setattr(room, "MOST_BREAKERS", 3)
+    many = [f"https://{n}.example" for n in range(10)]
+    client = FakeClient(silent=set(many))
+    one = guarded(client)
+    for cps in [*many, GOOD]:
+        for _ in range(3):
+            await store(one, client, cps)
+    await asyncio.sleep(0)
+    assert [client.asked.count(cps) for cps in (*many, GOOD)] == [2] * 10 + [3]
+    probes = [task for task in asyncio.all_tasks() if "_probe" in repr(task.get_coro())]
+    assert len(probes) == 3
+    await store(one, client, many[-1])
+    await store(one, client, many[0])
+    assert (client.asked.count(many[-1]), client.asked.count(many[0])) == (2, 3)
     await one.close()
 
 

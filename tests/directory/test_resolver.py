@@ -330,6 +330,26 @@ async def test_a_silent_cps_is_left_in_peace(make: Make, clock: Clock, cps: Cps)
     assert (await ask(resolver, clock, "12125550009")).reason is Reason.NO_KEY
 
 
+async def test_few_silent_cps_are_remembered(
+    make: Make, clock: Clock, cps: Cps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: the one that failed longest ago is asked again first."""
+    monkeypatch.setattr(room, "MOST_SILENT", 2)
+    cps.errors = {f"https://{n}.example.net": CpsUnavailable("black hole") for n in range(3)}
+    resolver = make(*(Route(f"1212{n}", (one,)) for n, one in enumerate(cps.errors)))
+    for _ in range(SILENT_TIMES):
+        for n in (0, 1):
+            await ask(resolver, clock, f"1212{n}55000{len(cps.asked)}")
+    asked = len(cps.asked)
+    await ask(resolver, clock, "12120550010")
+    assert len(cps.asked) == asked
+    await ask(resolver, clock, "12122550011")
+    await ask(resolver, clock, "12121550012")
+    assert len(cps.asked) == asked + 1
+    await ask(resolver, clock, "12120550013")
+    assert len(cps.asked) == asked + 2
+
+
 async def test_refreshing_happens_off_the_call_path(
     make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
 ) -> None:
