@@ -6,18 +6,19 @@ holder covers, and of dummies, alike. A retrieval changes nothing. Source: RFC 8
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
 
 from pbx_stir.cps import pages, wire
 from pbx_stir.cps.answers import Failure, admit, answer
+from pbx_stir.cps.cursors import open_cursor, seal_cursor
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.holders import Holder
 from pbx_stir.cps.limits import PeerBuckets
-from pbx_stir.cps.push import MAX_REPLAYED
-from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, EntryStore, Placed
+from pbx_stir.cps.places import Cursor
+from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, EntryStore, Found, Placed
 
 # of one certificate: pages and items a second, and at once
 RATE: Final = 20.0
@@ -42,13 +43,20 @@ class Bulk:
         query = request.query if request.rel_url.raw_query_string else {}
         after, expand = query.get("after", ""), query.get("expand") == "1"
         if after and not pages.is_cursor(after):
-            raise Failure(400, "after is not the id of an entry")
-        real, cursor = await self._look(holder, prefix, now, after)
+            raise Failure(400, "after is not from a page's next")
+        key = self._dummies.key_for(b"cursors")
+        before = open_cursor(after, key) if after else None
+        real, cursor = Found((), None)
+        # nothing is behind what is no place
+        if before is not None or not after:
+            real, cursor = await self._look(holder, prefix, now, before)
         entries = sorted(
             [*real, *self._made_up(holder, prefix, now)],
             key=lambda each: (-each.entry.arrival, each.entry.id),
         )
-        following = pages.next_path(prefix, cursor, expand=expand) if cursor else ""
+        following = ""
+        if cursor is not None:
+            following = pages.next_path(prefix, seal_cursor(cursor, key), expand=expand)
         linked = {"Link": f'<{following}>; rel="next"'} if following else {}
         if expand:
             expanded = ((each.entry.id, each.number, each.entry.wire) for each in entries)
@@ -63,7 +71,9 @@ class Bulk:
         """Give one entry of a prefix. Raises ``Failure``."""
         now = self._clock()
         admit(self._holders.take(holder.leaf.hex(), now))
-        found = await self._find(holder, prefix, entry_id, now)
+        found = await self._store.find(entry_id, now)
+        if found and not (found.number.startswith(prefix) and holder.may(found.number)):
+            found = None
         for placed in self._made_up(holder, prefix, now):
             if placed.entry.id == entry_id:
                 found = placed
@@ -76,36 +86,20 @@ class Bulk:
         """Forget holders that have asked little."""
         self._holders.sweep(self._clock())
 
-    async def _look(
-        self, holder: Holder, prefix: str, now: float, after: str
-    ) -> tuple[Sequence[Placed], str]:
-        """Give the holder's entries for one page, and the id after which the next one goes on."""
+    async def _look(self, holder: Holder, prefix: str, now: float, before: Cursor | None) -> Found:
+        """Give the holder's entries for one page, and where the next one goes on."""
         narrowed = holder.narrowed(prefix)
         if narrowed is None:
-            return (), ""
-        looked_at = await self._store.under(narrowed, now, after=after, most=MAX_LOOKED_AT)
+            return Found((), None)
+        looked_at, cursor = await self._store.under(
+            narrowed, now, before=before, most=MAX_LOOKED_AT
+        )
         found = [each for each in looked_at if holder.may(each.number)]
         if len(found) > MAX_ENTRIES_OF_A_NUMBER:
             # as many as fit beside the dummies
             del found[MAX_ENTRIES_OF_A_NUMBER:]
-            return found, found[-1].entry.id
-        return found, looked_at[-1].entry.id if len(looked_at) == MAX_LOOKED_AT else ""
-
-    async def _find(self, holder: Holder, prefix: str, entry_id: str, now: float) -> Placed | None:
-        """Look for one of the holder's entries among the newest of a prefix."""
-        narrowed = holder.narrowed(prefix)
-        if narrowed is None:
-            return None
-        after = ""
-        for _ in range(MAX_REPLAYED // MAX_LOOKED_AT):
-            page = await self._store.under(narrowed, now, after=after, most=MAX_LOOKED_AT)
-            for placed in page:
-                if placed.entry.id == entry_id and holder.may(placed.number):
-                    return placed
-            if len(page) < MAX_LOOKED_AT:
-                break
-            after = page[-1].entry.id
-        return None
+            cursor = Cursor(found[-1].entry.arrival, found[-1].entry.id)
+        return Found(found, cursor)
 
     def _made_up(self, holder: Holder, prefix: str, now: float) -> list[Placed]:
         """Give the dummies of a prefix: those of one number there."""

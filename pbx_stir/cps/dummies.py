@@ -174,6 +174,14 @@ class Dummies:
         slots = self._look(number, now_us, now_us + self._period_us)
         return next(entry for arrival_us, entry in reversed(slots) if arrival_us > now_us)
 
+    def key_for(self, purpose: bytes) -> bytes:
+        """Give 16 octets that whoever gives the same dummies has too.
+
+        Raises ``StoreUnavailable`` where nothing is prepared yet.
+        """
+        # no number, of which the phases are made, has a letter
+        return hmac.digest(self._secrets.phase_key, b"key for " + purpose, "sha256")[:16]
+
     async def prepare(self, now: float) -> None:
         """Have at hand the secrets that looks draw from, until the epoch after this one's end.
 

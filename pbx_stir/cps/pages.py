@@ -4,7 +4,7 @@ Takes and gives text and octets, pure; what is read is hostile: bounded by its c
 strict here in form. In a page's paths no number is named but the prefix that was asked for::
 
     {"ppts": ["/cps/1212*/ppts/C8hG3pTtEEpRzCw1ezMBWA", ...],
-     "next": "/cps/1212*/ppts?after=C8hG3pTtEEpRzCw1ezMBWA"}
+     "next": "/cps/1212*/ppts?after=Vw1c0l9Jm8qZ2fYtR3sXaQ"}
 
 Expanded, each entry also has the number that it was sealed under, which opening it takes. Source:
 RFC 8816 section 6.2 ("PASSporTs for a range or prefix of numbers"), RFC 8288 (rel="next").
@@ -67,7 +67,7 @@ def bulk_item_path(prefix: str, entry_id: str) -> str:
 
 
 def next_path(prefix: str, after: str, *, expand: bool) -> str:
-    """Give the path of the page that comes after an entry."""
+    """Give the path of the page that goes on ``after`` a sealed cursor (``cursors``)."""
     return f"{bulk_path(prefix)}?after={after}{'&expand=1' if expand else ''}"
 
 

@@ -24,6 +24,7 @@ from pbx_stir.cps.answers import SERVER_NAME, WRITE_SECONDS, Failure, admit
 from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.holders import Holder
 from pbx_stir.cps.limits import PeerBuckets
+from pbx_stir.cps.places import Cursor
 from pbx_stir.cps.store import EntryStore, Placed
 from pbx_stir.cps.subscriber import Subscriber, Told
 from pbx_stir.errors import StoreUnavailable
@@ -284,14 +285,15 @@ class Push:
 async def everything_under(store: EntryStore, prefix: str, now: float) -> list[Placed]:
     """Give what is held under a prefix, newest first, ``MAX_REPLAYED`` of it at most."""
     found: list[Placed] = []
-    after = ""
+    before: Cursor | None = None
     while len(found) < MAX_REPLAYED:
-        page = await store.under(prefix, now, after=after, most=REPLAYED_AT_A_TIME)
+        page, before = await store.under(prefix, now, before=before, most=REPLAYED_AT_A_TIME)
         found += page
-        if len(page) < REPLAYED_AT_A_TIME:
+        if before is None:
             break
-        after = page[-1].entry.id
-    return found
+        # among very many others there are many pages
+        await asyncio.sleep(0)
+    return found[:MAX_REPLAYED]
 
 
 def _after(alive: Sequence[Placed], last_id: str) -> Sequence[Placed]:

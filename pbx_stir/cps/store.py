@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import binascii
 import contextlib
+import math
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pbx_stir.cps.places import Cursor, Place, Places
 from pbx_stir.cps.wire import format_id
 from pbx_stir.stir import sealing
 
@@ -28,8 +30,8 @@ MAX_ENTRIES_OF_A_NUMBER = 61
 DEFAULT_MAX_OCTETS = 256 * 1024 * 1024
 # What the objects around an entry's octets take in CPython, measured and rounded up.
 ENTRY_OVERHEAD_OCTETS = 1024
-# A country, an area and a little more: what a holder of a range asks for has as many or more.
-_REGION_DIGITS = 6
+# of entries that are gone, beside as many as there are
+_PLACES_LEFT = 1024
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = b"=" * (-sealing.WIRE_OCTETS % 4)
 
@@ -71,6 +73,13 @@ class Placed(NamedTuple):
     entry: Entry
 
 
+class Found(NamedTuple):
+    """What is held under a prefix; ``cursor`` is where to go on, None where nothing more is."""
+
+    placed: Sequence[Placed]
+    cursor: Cursor | None
+
+
 def nobody_minds() -> None:
     """What is called for a loss where nobody wants to know of it."""
 
@@ -99,12 +108,16 @@ class EntryStore(Protocol):
         ...
 
     async def under(
-        self, prefix: str, now: float, *, after: str = "", most: int = 64
-    ) -> Sequence[Placed]:
+        self, prefix: str, now: float, *, before: Cursor | None = None, most: int = 64
+    ) -> Found:
         """Give what is held for all numbers with a prefix, newest first, ``most`` at a time.
 
-        The next page is what comes ``after`` the last id of one; nothing does where that is gone.
+        It costs a bounded time, whatever is held: there may be less, and more behind the cursor.
         """
+        ...
+
+    async def find(self, entry_id: str, now: float) -> Placed | None:
+        """Give the entry with an id, None where there is none."""
         ...
 
     def arrivals(
@@ -160,7 +173,7 @@ class MemoryStore:
         self._octets = 0
         self._by_age: OrderedDict[str, _Held] = OrderedDict()
         self._by_number: dict[str, dict[str, Entry]] = {}
-        self._by_region: dict[str, dict[str, None]] = {}
+        self._places = Places()
         self._owners = Owners()
         self._told: list[Callable[[Placed], None]] = []
 
@@ -178,13 +191,13 @@ class MemoryStore:
         self._sweep(now)
         collection = self._by_number.get(number, {})
         if len(collection) >= self._max_entries_of_a_number:
-            self._remove(self._oldest_of_the_greediest(collection))
+            self._drop(self._oldest_of_the_greediest(collection))
         entry = Entry.of(now, format_id(secrets.token_bytes(16)), wire)
         while self._by_age and self._octets + _cost(entry) > self._max_octets:
-            self._remove(self._owners.oldest_of_the_greediest())
+            self._drop(self._owners.oldest_of_the_greediest())
         self._by_age[entry.id] = _Held(entry, number, owner)
         self._by_number.setdefault(number, {})[entry.id] = entry
-        self._by_region.setdefault(_region(number), {})[entry.id] = None
+        self._places.add(Place(now, entry.id, number))
         self._owners.add(owner, entry.id)
         self._octets += _cost(entry)
         for told in self._told:
@@ -200,21 +213,22 @@ class MemoryStore:
         return [each for each in reversed(collection.values()) if each.arrival + lifetime > now]
 
     async def under(
-        self, prefix: str, now: float, *, after: str = "", most: int = 64
-    ) -> Sequence[Placed]:
+        self, prefix: str, now: float, *, before: Cursor | None = None, most: int = 64
+    ) -> Found:
         """Give what is held for all numbers with a prefix; see ``EntryStore``."""
-        if after and after not in self._by_age:
-            return ()
-        found: list[Placed] = []
-        begun = not after
-        for entry_id in self._newest_first(prefix):
-            held = self._by_age[entry_id]
-            if held.entry.arrival + self.lifetime_seconds <= now or len(found) == most:
-                break
-            if begun and held.number.startswith(prefix):
-                found.append(Placed(held.number, held.entry))
-            begun = begun or entry_id == after
-        return found
+        places, cursor = self._places.walk(prefix, before, most)
+        alive = [each for each in places if each.arrival + self.lifetime_seconds > now]
+        held = [self._by_age[each.id] for each in alive if each.id in self._by_age]
+        if cursor is not None and cursor.arrival + self.lifetime_seconds <= now:
+            cursor = None
+        return Found([Placed(each.number, each.entry) for each in held], cursor)
+
+    async def find(self, entry_id: str, now: float) -> Placed | None:
+        """Give the entry with an id; see ``EntryStore``."""
+        held = self._by_age.get(entry_id)
+        if held is None or held.entry.arrival + self.lifetime_seconds <= now:
+            return None
+        return Placed(held.number, held.entry)
 
     def arrivals(
         self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds
@@ -226,16 +240,31 @@ class MemoryStore:
     async def sweep(self, now: float) -> None:
         """Free what has expired; called with every add, and by a clock where nobody adds."""
         self._sweep(now)
+        self._forget_places()
 
     def _sweep(self, now: float) -> None:
         while self._by_age:
             held = next(iter(self._by_age.values()))
             if held.entry.arrival + self.lifetime_seconds > now:
-                return
+                break
             self._remove(held.entry.id)
+        # many at a time: each time costs as much as there are
+        if len(self._places) > 2 * len(self._by_age) + _PLACES_LEFT:
+            self._forget_places()
+
+    def _forget_places(self) -> None:
+        """Forget where expired entries were."""
+        oldest = next((held.entry.arrival for held in self._by_age.values()), math.inf)
+        self._places.forget_before(oldest)
+
+    def _drop(self, entry_id: str) -> None:
+        """Take out an entry that has not expired."""
+        held = self._by_age[entry_id]
+        self._places.remove(Place(held.entry.arrival, entry_id, held.number))
+        self._remove(entry_id)
 
     def _remove(self, entry_id: str) -> None:
-        """Take one entry out of every index."""
+        """Take one entry out of every index but that of places."""
         entry, number, owner = self._by_age.pop(entry_id)
         self._octets -= _cost(entry)
         self._owners.remove(owner, entry_id)
@@ -243,16 +272,6 @@ class MemoryStore:
         del collection[entry_id]
         if not collection:
             del self._by_number[number]
-        region = self._by_region[_region(number)]
-        del region[entry_id]
-        if not region:
-            del self._by_region[_region(number)]
-
-    def _newest_first(self, prefix: str) -> Iterable[str]:
-        """Go through ids among which are all of a prefix; few others where it is a long one."""
-        if len(prefix) < _REGION_DIGITS:
-            return reversed(self._by_age)
-        return reversed(self._by_region.get(prefix[:_REGION_DIGITS], {}))
 
     def _oldest_of_the_greediest(self, collection: dict[str, Entry]) -> str:
         """Choose who goes from one full collection; it is small, so counting it is cheap."""
@@ -302,11 +321,6 @@ class Owners:
             self._by_count.setdefault(after, OrderedDict())[owner] = None
         if after > self._greatest or (before == self._greatest and before not in self._by_count):
             self._greatest = after
-
-
-def _region(number: str) -> str:
-    """Give what numbers of one area have in common; whole numbers may be shorter."""
-    return number[:_REGION_DIGITS]
 
 
 def _cost(entry: Entry) -> int:

@@ -116,6 +116,35 @@ async def test_what_is_looked_at_is_bounded(
         assert {*first, *last} <= set(ids)
 
 
+async def test_next_tells_nothing_of_others(
+    run: Run, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the entry that was looked at last is another holder's, its id is in no answer."""
+    monkeypatch.setattr(bulk_module, "MAX_LOOKED_AT", 3)
+    company = authority.credential("12125550000", "12125559999")
+    async with run(anchors=lambda: authority.anchors) as cps, Asker(cps.url, company) as asker:
+        foreign = await fill(cps, [f"1212555{each:04}" for each in range(1, 10)])
+        pages = await walk(asker, "/cps/1*/ppts")
+        assert len(pages) == 3
+        assert not any(each in page.next for each in foreign for page in pages)
+        for each in foreign:
+            assert (await asker.ask(f"/cps/1*/ppts/{each}"))[0] == 404
+
+
+async def test_pages_go_on_where_an_entry_was(
+    run: Run, authority: Authority, company: Credential
+) -> None:
+    """When the entry that a page ended with is pushed out, the next one goes on from its place."""
+    async with run(anchors=lambda: authority.anchors) as cps, Asker(cps.url, company) as asker:
+        stored = await fill(cps, MINE)
+        _, _, body = await asker.ask(BULK)
+        page = parse_page(body)
+        last = [*reversed(stored)][60]
+        cps.store._drop(last)
+        rest = {each.href for page in await walk(asker, page.next) for each in page.entries}
+        assert {f"{BULK}/{each}" for each in [*reversed(stored)][61:]} <= rest
+
+
 async def test_items_are_served_there_too(
     run: Run, authority: Authority, company: Credential
 ) -> None:

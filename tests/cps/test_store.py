@@ -174,16 +174,46 @@ def test_under_a_prefix() -> None:
     ids = [store.add(f"1212555{each:04}", b"x", float(each)) for each in range(7)]
     store.add("13125550000", b"other", 7.0)
     for prefix in ("1212555", "1212"):
-        first = store.under(prefix, 8.0, most=4)
+        first, cursor = store.under(prefix, 8.0, most=4)
         assert [placed.entry.id for placed in first] == ids[:2:-1]
         assert first[0].number == "12125550006"
-        rest = store.under(prefix, 8.0, after=first[-1].entry.id, most=4)
-        assert [placed.entry.id for placed in rest] == ids[2::-1]
-    assert len(store.under("1", 8.0)) == 8
-    assert store.under("1212", 30.5)[-1].entry.id == ids[1]
-    assert store.under("1212", 8.0, after="gone") == ()
+        rest, end = store.under(prefix, 8.0, before=cursor, most=4)
+        assert ([placed.entry.id for placed in rest], end) == (ids[2::-1], None)
+        # what has expired meanwhile, the place to go on among it, is the end
+        assert store.under(prefix, 33.0, before=cursor, most=4) == ([], None)
+    assert len(store.under("1", 8.0).placed) == 8
+    last, end = store.under("1212", 30.5)
+    assert (last[-1].entry.id, end) == (ids[1], None)
     store.sweep(99.0)
-    assert list(store.under("1", 99.0)) == []
+    assert store.under("1", 99.0) == ([], None)
+
+
+def test_an_entry_is_found_by_its_id() -> None:
+    """As long as it lives, and not after that."""
+    store = Direct(30)
+    entry_id = store.add(NUMBER, b"x", 0.0)
+    assert store.find(entry_id, 29.9).number == NUMBER
+    assert store.find(entry_id, 30.0) is None
+    assert store.find("A" * 22, 0.0) is None
+
+
+def test_what_was_dropped_is_not_under_its_prefix() -> None:
+    """A collection that is full, and a store that is, leave nothing of what goes."""
+    store = Direct(30, max_entries_of_a_number=2, max_octets=5_000)
+    for each in range(50):
+        store.add(f"1212555000{each % 4}", b"x", float(each) / 10)
+        found = {placed.entry.id for placed in store.under("1212", 6.0).placed}
+        assert len(found) == len(store)
+        assert len(store.store._places) == len(store)
+
+
+def test_places_of_what_has_expired_are_forgotten() -> None:
+    """Also where nobody sweeps: what is kept of them is bounded by what there is."""
+    store = Direct(5)
+    for each in range(5_000):
+        store.add(NUMBER, b"x", each / 10)
+    assert len(store) <= 50
+    assert len(store.store._places) <= 2 * 51 + 1024
 
 
 def test_arrivals_are_told() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.redis_servers import RedisServer
+from pbx_stir.cps.places import Cursor
 from pbx_stir.cps.store import Placed
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.redis_backend.arrivals import Announced, ArrivalIndex
@@ -49,9 +50,11 @@ def test_the_index_is_what_a_list_would_be(
         reverse=True,
     )
     assert len(index) == len(alive)
-    assert list(index.newest_first(prefix)) == wanted
+    assert index.walk(prefix, None, 99)[0] == wanted
     for place, one in enumerate(wanted):
-        assert list(index.newest_first(prefix, one.id)) == wanted[place + 1 :]
+        assert index.get(one.id) == one
+        cursor = Cursor(one.arrival_ms / 1000, one.id)
+        assert index.walk(prefix, cursor, 99)[0] == wanted[place + 1 :]
 
 
 async def test_a_lost_connection_loses_nothing_alive(
@@ -96,7 +99,7 @@ async def test_a_lost_connection_loses_nothing_alive(
             return theirs.is_complete
 
         await eventually(complete)
-        assert {one.entry.id for one in await theirs.under("1212", 0)} == set(ids)
+        assert {one.entry.id for one in (await theirs.under("1212", 0)).placed} == set(ids)
     await deaf.close()
     await hearing.close()
 

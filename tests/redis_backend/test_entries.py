@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lab.redis_servers import RedisServer
+from pbx_stir.cps.places import Cursor
 from pbx_stir.cps.store import MAX_ENTRIES_OF_A_NUMBER, EntryStore, MemoryStore, Placed
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.redis_backend.arrivals import Announced
@@ -44,7 +45,7 @@ async def test_stores_of_two_names_share_nothing(connection: Connection, running
     for store, wire in ((sealed_ones, b"sealed"), (bare, b"bare")):
         async with running(store):
             assert [entry.wire for entry in await store.entries(NUMBER, 0)] == [wire]
-            assert [one.entry.wire for one in await store.under("1212", 0)] == [wire]
+            assert [one.entry.wire for one in (await store.under("1212", 0)).placed] == [wire]
 
 
 @pytest.mark.parametrize("bad", [4, 61])
@@ -184,7 +185,7 @@ async def test_arrivals_are_told_at_every_worker(
         await mine.add(NUMBER, b"later", 0)
 
         async def known() -> bool:
-            return len(await theirs.under(NUMBER, 0)) == 1
+            return len((await theirs.under(NUMBER, 0)).placed) == 1
 
         await eventually(known)
         assert len(told) == len(ids)
@@ -238,19 +239,24 @@ async def test_entries_are_found_by_prefix(
             await mine.add(f"1646555{each:04}", b"out", 0)
 
         async def all_known() -> bool:
-            return len(await theirs.under("1", 0)) == 22
+            return len((await theirs.under("1", 0)).placed) == 22
 
         await eventually(all_known)
         for prefix in ("1212555", "121"):
             found: list[Placed] = []
-            while page := await theirs.under(
-                prefix, 0, after=found[-1].entry.id if found else "", most=4
-            ):
+            cursor: Cursor | None = None
+            while True:
+                page, cursor = await theirs.under(prefix, 0, before=cursor, most=4)
                 found += page
+                if cursor is None:
+                    break
             assert sorted(one.entry.id for one in found) == sorted(ids)
             moments = [one.entry.arrival for one in found]
             assert moments == sorted(moments, reverse=True)
-        assert not await theirs.under("1212555", 0, after="x" * 22)
+        one = await theirs.find(ids[0], 0)
+        assert one is not None
+        assert (one.number, one.entry.wire) == ("12125550000", b"in")
+        assert await theirs.find("x" * 22, 0) is None
 
 
 async def test_a_worker_that_starts_later_knows_what_is_alive(
@@ -259,4 +265,4 @@ async def test_a_worker_that_starts_later_knows_what_is_alive(
     """It reads what was announced before it came."""
     ids = {await RedisStore(connection).add(NUMBER, b"x", 0) for _ in range(5)}
     async with running(RedisStore(connection)) as late:
-        assert {one.entry.id for one in await late.under("1212", 0)} == ids
+        assert {one.entry.id for one in (await late.under("1212", 0)).placed} == ids
