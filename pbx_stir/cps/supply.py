@@ -5,9 +5,10 @@ it supplies it is told at the start, and by ``take`` for every CPS that is met l
 a called number.
 
 Tokens are asked for by name, and spent without one; what could tie the two together is time. So no
-request is made because of a call: ``run`` looks at each CPS every now and then, at random, and
-where there are fewer tokens than the low mark it obtains whole batches, with random pauses, up to
-the high mark. For the epoch ahead that is done at a random time before it begins.
+request is made because of a call, but for the first to a CPS that a call has met, up to an hour
+later: ``run`` looks at each CPS every now and then, at random, and where there are fewer tokens
+than the low mark it obtains whole batches, with random pauses, up to the high mark. For the epoch
+ahead that is done at a random time before it begins.
 
 A CPS could give each sender token keys of his own, and know him by them. So its list is fetched
 without a name, over a new connection each time and by the path that stores take, twice before
@@ -46,7 +47,9 @@ LOOKS: Final = 2
 
 # (shortest, longest) of waits drawn at random, in seconds
 AT_START: Final = (0.0, 1.0)
-MET_BY_A_CALL: Final = (5.0, 60.0)
+# the first request names us to a stranger: it must not follow from the store that came before it
+MET_BY_A_CALL: Final = (60.0, 3_600.0)
+BEFORE_NEW_KEYS: Final = (5.0, 60.0)
 BETWEEN_LOOKS: Final = (0.5, 3.0)
 BETWEEN_BATCHES: Final = (1.0, 10.0)
 BETWEEN_VISITS: Final = (20.0, 60.0)
@@ -209,7 +212,7 @@ class Supply:
 
     def _look_again(self, account: _Account) -> None:
         """Fetch the list of keys soon: what was known of them may be over."""
-        account.list_due = min(account.list_due, self._clock() + self._draw(*MET_BY_A_CALL))
+        account.list_due = min(account.list_due, self._clock() + self._draw(*BEFORE_NEW_KEYS))
 
     def _ask_for_stock(self, account: _Account) -> None:
         self._to_stock.add(account.cps)

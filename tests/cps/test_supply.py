@@ -64,7 +64,7 @@ class World:
         self.clock = Clock(0.0)
         self.cps = FakeObtaining()
         self.drawn: list[tuple[float, float]] = []
-        self.wallet = Wallet(folder / "wallet")
+        self.wallet = Wallet(folder / "wallet", clock=self.clock)
         marks: dict[str, int] = {"low": 10, "high": 40}
         self.supply = Supply(
             wallet=self.wallet,
@@ -176,12 +176,16 @@ async def test_the_epoch_ahead_is_seen_to(world: World) -> None:
 
 
 async def test_a_cps_met_by_a_call_is_supplied_later(world: World) -> None:
-    """The call goes without; the CPS is asked after a random time, not at once."""
+    """The call goes without; the CPS is asked after a random time, not at once, also where it
+    refuses the store, or is met again."""
     assert world.take(STRANGER) is NoToken.NOT_NEEDED
-    assert world.drawn[-1] == supplies.MET_BY_A_CALL
-    await world.pass_time(3)
+    assert world.drawn[-1] == supplies.MET_BY_A_CALL == (60.0, 3_600.0)
+    await world.pass_time(30)
+    world.supply.answered(STRANGER, None, 401)
+    world.take(STRANGER)
+    await world.pass_time(29)
     assert STRANGER.base not in world.cps.asked
-    await world.pass_time(100)
+    await world.pass_time(3_600)
     assert STRANGER.base in world.cps.asked
     assert isinstance(world.take(STRANGER), Unspent)
 
