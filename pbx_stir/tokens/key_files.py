@@ -7,12 +7,15 @@ comes first makes one. With each goes a secret of the epoch, under whose HMACs t
 A key is erased soon after its epoch: then nobody, the CPS's owner included, can make tokens of that
 day any more, or tell by the secret which stores of that day were made with one token. Erased means
 overwritten and removed: a journal, a snapshot or a worn-levelled disk may still hold the octets.
+No step of the clock erases a key, unless the clock keeps to it: see ``passed``.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -25,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.private_files import PrivateFolder
 from pbx_stir.tokens.epochs import KEY_BITS, PUBLIC_EXPONENT, EpochKey, epoch_of
+from pbx_stir.tokens.passed import Passed
 
 # the current epoch, and the next
 EPOCHS_AHEAD: Final = 1
@@ -61,25 +65,31 @@ class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MemoryKeys:
     """Keys of one process without a directory of its own, gone with it, and tokens with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` never steps."""
+        self._passed = Passed(clock)
         self._keys: dict[int, SecretKey] = {}
 
     def prepare(self, now: float) -> tuple[SecretKey, ...]:
         """Make what is missing, forget what is over, give the rest, oldest first."""
-        self._keys = {epoch: self._keys.get(epoch) or _new(epoch) for epoch in wanted_epochs(now)}
-        return tuple(self._keys.values())
+        wanted, oldest = wanted_epochs(now), wanted_epochs(self._passed(now)).start
+        self._keys = {epoch: key for epoch, key in self._keys.items() if epoch >= oldest}
+        for epoch in wanted:
+            self._keys[epoch] = self._keys.get(epoch) or _new(epoch)
+        return tuple(self._keys[epoch] for epoch in wanted)
 
 
 class KeyFiles:
     """A directory of keys. Several processes may use it at the same time."""
 
-    def __init__(self, directory: Path) -> None:
-        """Open ``directory``, made with mode 0700 where it is missing.
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open ``directory``, made with mode 0700 where it is missing; ``clock`` never steps.
 
         Raises ``ConfigurationError`` where others may enter it or it cannot be used.
         """
         self._directory = directory
         self._folder = PrivateFolder(directory, holds="our keys")
+        self._passed = Passed(clock)
 
     def prepare(self, now: float) -> tuple[SecretKey, ...]:
         """Make what is missing, erase what is over, give the rest, oldest first.
@@ -91,9 +101,9 @@ class KeyFiles:
         # readers hold the lock too: none meets a key that is being made
         with self._folder.locked():
             found = self._found()
-            wanted = wanted_epochs(now)
+            wanted, oldest = wanted_epochs(now), wanted_epochs(self._passed(now)).start
             # later ones stay: where the clock was set back, they are good again soon
-            for epoch in sorted(one for one in found if one < wanted.start):
+            for epoch in sorted(one for one in found if one < oldest):
                 self._folder.erase(found[epoch])
             self._folder.tidy()
             return tuple(self._key(epoch, found.get(epoch)) for epoch in wanted)

@@ -5,7 +5,8 @@ knows no number, no token and no sender. Those of one spend have their first 16 
 which a cluster keeps them on one node. ``MemoryLedger`` is for one process.
 
 A ledger that forgets is a ledger that lets spend twice. So a full one takes nothing new: it says
-``StoreUnavailable`` until something in it has expired.
+``StoreUnavailable`` until something in it has expired. And a clock that is set forth and back makes
+none forget: see ``passed``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.tokens.journal import Journal, Record
+from pbx_stir.tokens.passed import Passed
 
 # of some 300 octets each
 MOST_HELD = 2_000_000
@@ -58,19 +60,21 @@ class MemoryLedger:
         *,
         most: int = MOST_HELD,
         journal: Journal | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``now`` gives epoch seconds; ``most`` bounds what is remembered.
+        """``now`` gives epoch seconds, ``clock`` never steps; ``most`` bounds what is remembered.
 
         Raises ``ConfigurationError`` where the journal cannot be read.
         """
         self._now = now
+        self._passed = Passed(clock)
         self._most = most
         self._held: dict[bytes, Record] = {}
         # what expires in a second, and the seconds, soonest first
         self._expiring: dict[int, list[bytes]] = {}
         self._seconds: list[int] = []
         self._journal = journal
-        self._forgot = now()
+        self._forgot = self._passed(now())
         for record in journal.records() if journal is not None else ():
             if record.until > self._forgot:
                 self._hold(record)
@@ -82,8 +86,9 @@ class MemoryLedger:
     async def once(self, key: bytes, seconds: float) -> bool:
         """See ``Ledger``."""
         now = self._now()
-        self._free(now)
-        if self._standing(key, now) is not None:
+        passed = self._passed(now)
+        self._free(passed)
+        if self._standing(key, passed) is not None:
             return False
         self._make_room(1)
         self._write(Record(key, 0, now + seconds))
@@ -91,9 +96,9 @@ class MemoryLedger:
 
     async def spend(self, counters: Sequence[Counter], amount: int, until: float) -> int | None:
         """See ``Ledger``."""
-        now = self._now()
-        self._free(now)
-        standing = [self._standing(counter.key, now) for counter in counters]
+        passed = self._passed(self._now())
+        self._free(passed)
+        standing = [self._standing(counter.key, passed) for counter in counters]
         counts = [amount + (record.count if record else 0) for record in standing]
         for index, counter in enumerate(counters):
             if counts[index] > counter.most:
@@ -110,10 +115,10 @@ class MemoryLedger:
         if self._journal is not None:
             self._journal.close()
 
-    def _standing(self, key: bytes, now: float) -> Record | None:
+    def _standing(self, key: bytes, passed: float) -> Record | None:
         """Give what is remembered of a key, and has not expired."""
         record = self._held.get(key)
-        return record if record is not None and record.until > now else None
+        return record if record is not None and record.until > passed else None
 
     def _make_room(self, wanted: int) -> None:
         if len(self._held) + wanted > self._most:
@@ -137,19 +142,19 @@ class MemoryLedger:
             heapq.heappush(self._seconds, second)
         self._expiring[second].append(record.key)
 
-    def _free(self, now: float) -> None:
+    def _free(self, passed: float) -> None:
         """Forget what has expired, a little at a time."""
-        if self._journal is not None and abs(now - self._forgot) >= _FORGET_SECONDS:
-            self._journal.forget(now)
-            self._forgot = now
+        if self._journal is not None and abs(passed - self._forgot) >= _FORGET_SECONDS:
+            self._journal.forget(passed)
+            self._forgot = passed
         for _ in range(_FREED_AT_ONCE):
-            if not self._seconds or self._seconds[0] > now:
+            if not self._seconds or self._seconds[0] > passed:
                 return
             keys = self._expiring[self._seconds[0]]
             key = keys.pop()
             # what was used anew after it had expired stands a second time, further on
             record = self._held.get(key)
-            if record is not None and record.until <= now:
+            if record is not None and record.until <= passed:
                 del self._held[key]
             if not keys:
                 del self._expiring[heapq.heappop(self._seconds)]

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from pbx_stir.tokens import blind_rsa
 from pbx_stir.tokens.epochs import EpochKey, KeyList, epoch_of
+from pbx_stir.tokens.passed import Passed
 from pbx_stir.tokens.storage_token import (
     SIGNATURE_OCTETS,
     StorageToken,
@@ -105,7 +107,16 @@ class Wallet:
     all else touches the disk and belongs into a thread: it raises ``ConfigurationError``.
     """
 
-    def __init__(self, directory: Path, *, ready: int = READY, calls_per_token: int = 1) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        ready: int = READY,
+        calls_per_token: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clock`` never steps."""
+        self._passed = Passed(clock)
         self.files = WalletFiles(directory)
         self._ready = ready
         self._calls_per_token = calls_per_token
@@ -175,18 +186,19 @@ class Wallet:
 
     def pin(self, cps: str, listed: KeyList, now: float) -> KeyList:
         """As ``WalletFiles.pin``: the keys by which tokens of a CPS are obtained and checked."""
-        return self.files.pin(cps, listed, now)
+        return self.files.pin(cps, listed, now, self._passed(now))
 
     def left(self) -> list[Left]:
         """What lies on the disk, what is in memory not counted."""
         return self.files.left()
 
     def wipe(self, now: float) -> int:
-        """Forget the tokens of epochs that are over; gives how many files were erased."""
+        """Forget the tokens of epochs that are over for sure; gives how many files were erased."""
+        passed = self._passed(now)
         for cps, epoch in list(self._stock):
-            if epoch < epoch_of(now - GRACE_SECONDS):
+            if epoch < epoch_of(passed - GRACE_SECONDS):
                 self._stock.pop((cps, epoch), None)
-        return self.files.wipe(now)
+        return self.files.wipe(passed)
 
     def close(self) -> None:
         """Put back what was never given out. Nothing may be taken any more."""

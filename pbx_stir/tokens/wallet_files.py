@@ -28,6 +28,7 @@ from pbx_stir.errors import ConfigurationError, Malformed, TokenRefused
 from pbx_stir.private_files import FLAGS, PrivateFolder, told
 from pbx_stir.tokens.epochs import (
     MAX_LIST_OCTETS,
+    MOST_KEYS,
     KeyList,
     epoch_of,
     format_key_list,
@@ -70,17 +71,19 @@ class WalletFiles:
         self.directory = directory
         self._disk = PrivateFolder(directory, holds="our tokens")
 
-    def pin(self, cps: str, listed: KeyList, now: float) -> KeyList:
+    def pin(self, cps: str, listed: KeyList, now: float, passed: float | None = None) -> KeyList:
         """Remember a CPS's keys, and give those that are good now or later, as first seen.
 
+        Forgotten are those that were over at ``passed``, where it is earlier than ``now``.
         Raises ``TokenRefused`` where the list has another key for an epoch, or another issuer, than
         an earlier one: nothing of it is remembered then.
         """
         current = epoch_of(now)
+        oldest = current if passed is None else min(current, epoch_of(passed))
         with self._disk.locked():
             seen = self._pinned(cps)
             known = {} if seen is None else {key.epoch: key for key in seen.keys}
-            known = {epoch: key for epoch, key in known.items() if epoch >= current}
+            known = {epoch: key for epoch, key in known.items() if epoch >= oldest}
             if known and seen is not None and seen.issuer != listed.issuer:
                 raise TokenRefused(f"{cps} calls itself {listed.issuer}, and {seen.issuer} before")
             for key in listed.keys:
@@ -92,12 +95,12 @@ class WalletFiles:
                         f"{cps} has another token key for epoch {key.epoch} than before",
                         hint=f"if it lost its keys and says so, remove {self._folder(cps)}",
                     )
-            keys = tuple(known[epoch] for epoch in sorted(known))
+            # by a wrong clock there may be none: an empty list could not be read again
+            keys = tuple(known[epoch] for epoch in sorted(known))[:MOST_KEYS]
             folder = self._made(cps)
-            octets = format_key_list(listed.issuer, keys)
-            if seen is None or octets != format_key_list(seen.issuer, seen.keys):
-                self._disk.write(folder / _KEYS, octets)
-        return KeyList(listed.issuer, keys)
+            if keys and (seen is None or (seen.issuer, seen.keys) != (listed.issuer, keys)):
+                self._disk.write(folder / _KEYS, format_key_list(listed.issuer, keys))
+        return KeyList(listed.issuer, tuple(key for key in keys if key.epoch >= current))
 
     def pinned(self, cps: str) -> KeyList | None:
         """Give what ``pin`` remembers of a CPS, epochs that are over among them."""

@@ -12,6 +12,7 @@ import pytest
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.tokens.epochs import EPOCH_SECONDS
 from pbx_stir.tokens.key_files import GRACE_SECONDS, KeyFiles, MemoryKeys, SecretKey, wanted_epochs
+from pbx_stir.tokens.passed import BELIEVED_SECONDS
 
 EPOCH = 20_833
 START = float(EPOCH * EPOCH_SECONDS)
@@ -59,20 +60,63 @@ def test_a_key_is_published_before_its_epoch(made: Path) -> None:
     assert today[1].public.not_before > NOON
 
 
+class Clock:
+    """A clock that goes when told."""
+
+    moment = NOON
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.moment
+
+
 def test_an_old_key_is_erased(tmp_path: Path) -> None:
     """After its epoch and a little grace the file is gone, overwritten before."""
-    files = KeyFiles(tmp_path)
-    files.prepare(NOON)
+    clock = Clock()
+    files = KeyFiles(tmp_path, clock)
+
+    def at(moment: float) -> list[int]:
+        clock.moment = moment
+        return epochs(files.prepare(moment))
+
+    at(NOON)
     path = tmp_path / f"{EPOCH}.key"
     with open(path, "rb") as held:
-        assert epochs(files.prepare(START + EPOCH_SECONDS + 1)) == [EPOCH, EPOCH + 1, EPOCH + 2]
+        assert at(START + EPOCH_SECONDS + 1) == [EPOCH, EPOCH + 1, EPOCH + 2]
         assert path.exists()
-        assert epochs(files.prepare(START + EPOCH_SECONDS + GRACE_SECONDS)) == [
-            EPOCH + 1,
-            EPOCH + 2,
-        ]
+        assert at(START + EPOCH_SECONDS + GRACE_SECONDS) == [EPOCH + 1, EPOCH + 2]
         assert not path.exists()
         assert held.read().strip(b"\0") == b""
+
+
+@pytest.mark.parametrize("kind", [KeyFiles, MemoryKeys])
+def test_a_clock_that_was_set_forth_and_back_costs_no_key(
+    tmp_path: Path, kind: type[KeyFiles | MemoryKeys]
+) -> None:
+    """Two days ahead for some minutes, and back: the day's keys are those that were published."""
+    clock = Clock()
+    source = MemoryKeys(clock) if kind is MemoryKeys else KeyFiles(tmp_path, clock)
+    right = source.prepare(NOON)
+    for _ in range(4):
+        clock.moment += 60
+        ahead = source.prepare(clock.moment + 2 * EPOCH_SECONDS)
+        assert epochs(ahead) == [EPOCH + 2, EPOCH + 3]
+    assert [key.secret for key in source.prepare(NOON + 240)] == [key.secret for key in right]
+
+
+def test_a_clock_that_was_set_right_is_followed(tmp_path: Path) -> None:
+    """One that was days behind: what is over by the right time is erased after some minutes."""
+    clock = Clock()
+    files = KeyFiles(tmp_path, clock)
+    files.prepare(NOON)
+    files.prepare(NOON + 5 * EPOCH_SECONDS)
+    assert (tmp_path / f"{EPOCH}.key").exists()
+    clock.moment += BELIEVED_SECONDS
+    files.prepare(clock.moment + 5 * EPOCH_SECONDS)
+    assert sorted(path.name for path in tmp_path.glob("*.key")) == [
+        f"{EPOCH + 5}.key",
+        f"{EPOCH + 6}.key",
+    ]
 
 
 def test_a_clock_that_was_set_back_costs_no_key(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def key(number: int) -> bytes:
 async def test_once_is_once() -> None:
     """True the first time, False until its time is over, then True again."""
     clock = Clock()
-    ledger = MemoryLedger(clock)
+    ledger = MemoryLedger(clock, clock=clock)
     assert await ledger.once(key(1), 60)
     assert await ledger.once(key(2), 60)
     clock.moment += 59.9
@@ -76,7 +76,7 @@ async def test_a_spend_is_all_or_nothing() -> None:
 async def test_counts_end_at_their_time() -> None:
     """Not a moment before, whether or not anything was freed meanwhile."""
     clock = Clock()
-    ledger = MemoryLedger(clock)
+    ledger = MemoryLedger(clock, clock=clock)
     assert await ledger.spend([Counter(key(1), 1)], 1, NOW + 60) is None
     clock.moment += 59.999
     assert await ledger.spend([Counter(key(1), 1)], 1, NOW + 60) == 0
@@ -88,7 +88,7 @@ async def test_counts_end_at_their_time() -> None:
 async def test_a_full_ledger_takes_nothing_new_and_forgets_nothing() -> None:
     """What is alive stays; what is new is 503 until something has expired."""
     clock = Clock()
-    ledger = MemoryLedger(clock, most=4)
+    ledger = MemoryLedger(clock, most=4, clock=clock)
     for number in range(3):
         assert await ledger.once(key(number), 60)
     assert await ledger.spend([Counter(key(9), 2)], 1, NOW + 60) is None
@@ -108,7 +108,7 @@ async def test_a_full_ledger_takes_nothing_new_and_forgets_nothing() -> None:
 async def test_expired_ones_are_freed_a_little_at_a_time() -> None:
     """A thousand that end together are gone after some calls, not all in one."""
     clock = Clock()
-    ledger = MemoryLedger(clock)
+    ledger = MemoryLedger(clock, clock=clock)
     for number in range(1000):
         await ledger.once(key(number), 60)
     clock.moment += 62
@@ -123,14 +123,14 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     """With a journal what was spent is spent for the next process, too, though this one died."""
     clock = Clock()
     journal = Journal(tmp_path)
-    ledger = MemoryLedger(clock, journal=journal)
+    ledger = MemoryLedger(clock, journal=journal, clock=clock)
     assert await ledger.once(key(1), 60)
     counters = [Counter(key(2), 3), Counter(key(3), 2)]
     for _ in range(2):
         assert await ledger.spend(counters, 1, NOW + 86_400) is None
     # nothing is said to the first: only the lock goes with its process
     journal.close()
-    ledger = MemoryLedger(clock, journal=Journal(tmp_path))
+    ledger = MemoryLedger(clock, journal=Journal(tmp_path), clock=clock)
     assert not await ledger.once(key(1), 60)
     assert await ledger.spend(counters, 1, NOW + 86_400) == 1
     assert await ledger.spend(counters[:1], 1, NOW + 86_400) is None
@@ -138,6 +138,31 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     clock.moment += 60.1
     assert await ledger.once(key(1), 60)
     ledger.close()
+
+
+async def test_a_clock_that_is_set_forth_and_back_forgets_nothing(tmp_path: Path) -> None:
+    """Minutes or days ahead, asked meanwhile or not, what was spent is spent when it is back."""
+    wall, clock = Clock(), Clock()
+    ledger = MemoryLedger(wall, clock=clock, journal=Journal(tmp_path))
+    assert await ledger.once(key(1), 90)
+    counter = [Counter(key(2), 1)]
+    assert await ledger.spend(counter, 1, NOW + 3600) is None
+    for step in (300, 2 * 86_400):
+        wall.moment += step
+        assert await ledger.once(key(step), 90)
+        assert not await ledger.once(key(1), 90)
+        assert await ledger.spend(counter, 1, NOW + 3600) == 0
+        clock.moment += 40
+        wall.moment += 40 - step
+        assert not await ledger.once(key(1), 90)
+        assert await ledger.spend(counter, 1, NOW + 3600) == 0
+    ledger.close()
+    again = MemoryLedger(wall, clock=clock, journal=Journal(tmp_path))
+    assert not await again.once(key(1), 90)
+    clock.moment += 11
+    wall.moment += 11
+    assert await again.once(key(1), 90)
+    again.close()
 
 
 async def test_nothing_is_allowed_that_cannot_be_remembered(tmp_path: Path) -> None:
@@ -167,7 +192,7 @@ async def test_nothing_is_allowed_that_cannot_be_remembered(tmp_path: Path) -> N
 async def test_it_is_what_a_simple_one_would_be(steps: list[tuple[str, int, int]]) -> None:
     """Whatever is asked in whatever order, the answers are those of two plain tables."""
     clock = Clock()
-    ledger = MemoryLedger(clock)
+    ledger = MemoryLedger(clock, clock=clock)
     once: dict[int, float] = {}
     counts: dict[int, tuple[int, float]] = {}
     for what, number, amount in steps:

@@ -90,7 +90,8 @@ def test_two_processes_never_share_a_token(tmp_path: Path) -> None:
 
 def test_only_tokens_of_the_time_are_given(tmp_path: Path) -> None:
     """Of an epoch that is over nothing is given; the next one is ready before it begins."""
-    wallet = Wallet(tmp_path / "wallet")
+    wallet = Wallet(tmp_path / "wallet", clock=lambda: moment)
+    moment = NOW
     wallet.pin(CPS, key_list(Mint(), Mint(EPOCH + 1, 1)), NOW)
     for mint in (Mint(), Mint(EPOCH + 1, 1)):
         wallet.put(CPS, mint.epoch, mint.records(3), 100)
@@ -102,10 +103,34 @@ def test_only_tokens_of_the_time_are_given(tmp_path: Path) -> None:
     assert before is not None
     assert after is not None
     assert (before.token.epoch, after.token.epoch) == (EPOCH, EPOCH + 1)
-    wallet.wipe(turn + 1000)
+    moment = turn + 1000
+    wallet.wipe(moment)
     assert wallet.in_memory(CPS, EPOCH) == 0
     assert wallet.take(CPS, turn - 1) is None
     assert wallet.take(CPS, turn) is not None
+
+
+def test_a_clock_that_was_set_forth_and_back_wipes_nothing(tmp_path: Path) -> None:
+    """Two days ahead for some minutes: tokens on disk and in memory stay, and their key."""
+    moment = NOW
+    wallet = Wallet(tmp_path / "wallet", ready=4, clock=lambda: moment)
+    wallet.pin(CPS, Mint().listed, NOW)
+    wallet.put(CPS, EPOCH, Mint().records(10), 100)
+    wallet.stock(CPS, NOW)
+    wallet.wipe(NOW)
+    for _ in range(4):
+        moment += 60
+        ahead = moment + 2 * EPOCH_SECONDS
+        assert wallet.take(CPS, ahead) is None
+        assert wallet.pin(CPS, Mint().listed, ahead).keys == ()
+        assert wallet.wipe(ahead) == 0
+        wallet.stock(CPS, ahead)
+    assert wallet.wipe(moment) == 0
+    assert wallet.count(CPS, EPOCH) == 10
+    with pytest.raises(TokenRefused):
+        wallet.pin(CPS, key_list(Mint(which=1)), moment)
+    assert len(drained(wallet, moment)) == 4
+    assert wallet.stock(CPS, moment) == 4
 
 
 def test_a_damaged_token_is_left_out(tmp_path: Path) -> None:
