@@ -23,6 +23,7 @@ TARGETS = (
     "storage_token",
     "number",
     "announcement",
+    "event_socket",
     "cps_answer",
     "config",
 )
