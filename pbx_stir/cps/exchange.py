@@ -118,16 +118,22 @@ class Exchange:
         return parse_cps_url(cps, allow_plain=self._allow_plain, egress=self._egress)
 
     def time_at(self, origin: CpsUrl) -> float:
-        """What time it is (epoch seconds) as far as this CPS is concerned.
+        """What time it is (epoch seconds) for this CPS, in a request that names us.
 
-        Ours, moved by whole steps of ``CLOCK_STEP_SECONDS`` to where the last Date that came over
-        these connections had it: a clock of ours that is wrong must neither spoil every request nor
-        be the mark by which a request that names us and one that does not are seen to be of one
-        sender. A Date more than ``MOST_CLOCK_SECONDS`` away is not believed.
+        As the last Date that came over these connections had it: a clock of ours that is wrong must
+        neither spoil every request nor be a mark that is found again where we are not named. A Date
+        more than ``MOST_CLOCK_SECONDS`` away is not believed: then it is ours.
         """
-        steps = round(self._offsets.get(origin.base, 0.0) / CLOCK_STEP_SECONDS)
-        offset = steps * CLOCK_STEP_SECONDS
+        offset = self._offsets.get(origin.base, 0.0)
         return self._now() + (offset if abs(offset) <= MOST_CLOCK_SECONDS else 0.0)
+
+    def unnamed_time_at(self, origin: CpsUrl) -> float:
+        """What time it is in a request that names nobody: moved by whole ``CLOCK_STEP_SECONDS``.
+
+        A CPS that invents a Date knows again what it is sent next. Of a few steps it learns little.
+        """
+        steps = round((self.time_at(origin) - self._now()) / CLOCK_STEP_SECONDS)
+        return self._now() + steps * CLOCK_STEP_SECONDS
 
     @asynccontextmanager
     async def deadline(self, give_up_at: float) -> AsyncIterator[None]:

@@ -78,13 +78,13 @@ class Placing:
         try:
             origin = self._exchange.origin(cps)
             if self._tokens is not None:
-                taken = self._tokens.take(origin, self._exchange.time_at(origin))
+                taken = self._tokens.take(origin, self._exchange.unnamed_time_at(origin))
                 if taken is NoToken.NONE_LEFT:
                     return StoreResult(cps, Reason.NO_TOKENS, taken.value)
                 token = None if isinstance(taken, NoToken) else taken
         except PbxStirError as error:
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, error.message)
-        now = self._exchange.time_at(origin) + self._blur()
+        now = self._exchange.unnamed_time_at(origin) + self._blur()
         results = await asyncio.gather(
             *(self._store(cps, origin, number, blob, (token, now), give_up_at) for blob in blobs)
         )

@@ -104,7 +104,7 @@ async def test_what_is_no_stream_is_refused(
 async def test_a_wrong_clock_is_mended_by_the_refusal(authority: Authority) -> None:
     """A CPS that refuses a request of another time says what time it is: the next one has it."""
     cps = Cps(401, b"")
-    async with cps.opened(authority, offset=-600.0):
+    async with cps.opened(authority, offset=-590.0):
         value = cps.asked["Authorization"]
     read = signed_request.read_request(value, signed_request.RETRIEVAL)
     assert abs(read.iat - NOW) <= 2

@@ -268,6 +268,7 @@ class Sender:
         if not habits.corrected:
             for each in (self.named, self.client._exchange):
                 each.time_at = lambda _: self.now()  # type: ignore[method-assign]
+                each.unnamed_time_at = each.time_at  # type: ignore[method-assign]
         self._last = 0.0
 
     def _tls(self) -> ssl.SSLContext:

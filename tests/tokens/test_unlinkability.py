@@ -24,7 +24,7 @@ from .observed import BATCH, Habits, Issued, Log, Stored, watch
 SENDERS = 8
 CALLS = 30
 # some clocks are off by what a clock that is set is off by, and some are not set at all
-CLOCKS = (0.0, 0.05, -0.2, 31.0, -47.0, 900.0, 0.1, -0.1)
+CLOCKS = (0.0, 0.05, -0.2, 31.0, -47.0, 500.0, 0.1, -0.1)
 Linker = Callable[[Log], Sequence[int]]
 
 
