@@ -12,6 +12,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -297,6 +298,9 @@ async def _serve(
         elif bare is not None:
             # what is signed for the one listener is signed for the other too
             settings = replace(settings, used=MemoryLedger())
+        if settings.ledger is None:
+            # which requests were used before a restart nobody knows any more
+            settings = replace(settings, since=time.time())
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
@@ -311,7 +315,9 @@ async def _serve(
         if not settings.tokens and (desk is None or desk.index == 0):
             _log.warning("storing needs no token: anybody who can connect may store")
         if bare is not None:
-            common = replace(bare.common, ledger=settings.ledger, used=settings.used)
+            common = replace(
+                bare.common, ledger=settings.ledger, used=settings.used, since=settings.since
+            )
             bare_tls = ServerTls(common)
             reloads.append(bare_tls.reload)
             bare = replace(bare, common=common)

@@ -145,8 +145,11 @@ class Holders:
         used: Ledger,
         now: Callable[[], float],
         revocation: RevocationSource | None = None,
+        since: float = 0.0,
     ) -> None:
+        """``used`` remembers which requests were used ``since`` then; older ones are refused."""
         self._anchors = anchors
+        self._since = since
         self._revocation = revocation
         self._policy = policy
         self._audiences = audiences
@@ -171,6 +174,7 @@ class Holders:
             kept[0] if kept else MemoryLedger(now),
             now,
             revocation=settings.revocation,
+            since=settings.since,
         )
 
     async def of_request(
@@ -197,6 +201,11 @@ class Holders:
             body=body,
             now=self._now(),
         )
+        if signed.iat < int(self._since):
+            raise RequestRefused(
+                "a signed request from before this service was started",
+                hint="sign a new one; is the clock right?",
+            )
         holder = self._holder(signed.statement.chain, peer)
         if not await self._used.once(_use(holder, signed), 2 * WINDOW_SECONDS):
             raise RequestRefused("a signed request that was used before")

@@ -43,7 +43,8 @@ class CpsSettings:
     ``HOLDERS``, and holders may show TLS ``client_certificates``. Peers on loopback have no rate
     and no limit of connections of their own. Checked where it is used: ``listening``.
     ``state_dir`` has the keys and counts of tokens where these two are None; "" is none.
-    ``revocation`` says whose records are refused, ``shelf`` keeps them, None is in memory;
+    Signed requests made before ``since`` (epoch seconds) are refused, where it is not remembered
+    which were used before. ``revocation`` says whose records are refused, ``shelf`` keeps them, None is in memory;
     ``reloads`` read the files behind these settings again.
     """
 
@@ -80,6 +81,7 @@ class CpsSettings:
     token_keys: KeySource | None = None
     ledger: Ledger | None = None
     used: Ledger | None = None
+    since: float = 0.0
     secrets: SecretSource | None = None
     shared_port: bool = False
     issue_rate: float = 100.0

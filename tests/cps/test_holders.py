@@ -95,6 +95,23 @@ async def test_a_signed_request_is_used_once(world: World, company: Credential) 
     await world.ask(authorization(company, PATH))
 
 
+async def test_what_was_signed_before_a_restart_is_refused(
+    authority: Authority, company: Credential
+) -> None:
+    """Nobody remembers whether it was used then; what is signed from that second on is good."""
+    holders = Holders(
+        lambda: authority.anchors,
+        SpcPolicy(),
+        frozenset({"127.0.0.1"}),
+        MemoryLedger(lambda: NOW),
+        lambda: NOW,
+        since=NOW + 0.9,
+    )
+    await holders.of_request(authorization(company, PATH, now=NOW), "GET", PATH)
+    with pytest.raises(RequestRefused, match="before this service was started"):
+        await holders.of_request(authorization(company, PATH, now=NOW - 1), "GET", PATH)
+
+
 async def test_one_nonce_of_two_signers_is_two(
     world: World, company: Credential, authority: Authority
 ) -> None:
