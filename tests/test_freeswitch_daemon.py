@@ -45,9 +45,7 @@ async def test_freeswitch_and_asterisk_behind_one_daemon(tmp_path: Path) -> None
         secret = company.folder / "fs.password"
         secret.touch(mode=0o600)
         secret.write_text(PASSWORD)
-        text = company.config.read_text().replace(
-            "[publish]\n", '[publish]\nretrieve = "signed"\n'
-        )
+        text = company.config.read_text().replace("[publish]\n", '[publish]\nretrieve = "signed"\n')
         text += f'\n[[freeswitch]]\nname = "fs"\nport = {double.port}\npassword_file = "{secret}"\n'
         company.config.write_text(text)
         async with parts.listening(company.config), asyncio.timeout(60):
