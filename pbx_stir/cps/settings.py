@@ -44,8 +44,8 @@ class CpsSettings:
     and no limit of connections of their own. Checked where it is used: ``listening``.
     ``state_dir`` has the keys and counts of tokens where these two are None; "" is none.
     Signed requests made before ``since`` (epoch seconds) are refused, where it is not remembered
-    which were used before. ``revocation`` says whose records are refused, ``shelf`` keeps them, None is in memory;
-    ``reloads`` read the files behind these settings again.
+    which were used before. ``revocation`` says whose records are refused, ``shelf`` keeps them,
+    None is in memory; ``reloads`` read the files behind these settings again.
     """
 
     host: str = "127.0.0.1"
