@@ -76,6 +76,7 @@ class TrunkSection(_Strict, frozen=True):
     attest: Literal["A", "B", "C"] = "A"
     called: Mapping[str, tuple[str, ...] | str] = {}
     wait_for_passport_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    in_band: bool = False
 
 
 class OriginatorSection(_Strict, frozen=True):

@@ -40,6 +40,7 @@ from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.pbx.freeswitch import FreeSwitchPbx
 from pbx_stir.reloading import reloading
 from pbx_stir.services.authentication import AuthenticationService
+from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.judgement import Judge, VerificationPolicy
 from pbx_stir.services.reception import Clocks, Reception
 from pbx_stir.services.used import SingleUse
@@ -106,6 +107,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     used = _single_use(loaded, daemon)
     wanted = configured.published(loaded, credentials)
     retrieval = _retrieval(loaded, daemon, clients, wanted, keyring)
+    brought = BroughtCalls()
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
@@ -115,6 +117,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         used=used,
         monotonic=monotonic,
         breathe=lambda: asyncio.sleep(0),
+        brought=brought,
     )
     authentication = AuthenticationService(
         callers=callers,
@@ -124,6 +127,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         never=configured.never_signed(loaded),
         new_uuid=lambda: str(uuid.uuid4()),
         bare=bare,
+        brought=brought,
     )
     section = values.call_log
     call_log = CallLogFile(
@@ -137,6 +141,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         used=used,
         call_log=call_log,
         clocks=clocks,
+        brought=brought,
     )
     if wanted:
         lifetime = values.publish.record_days * 86_400

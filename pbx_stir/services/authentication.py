@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
-from pbx_stir.errors import MalformedNumber, TooLarge
+from pbx_stir.errors import MalformedNumber, MalformedPassport, TooLarge
+from pbx_stir.services import forwarding, placement
+from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Status
+from pbx_stir.services.parcel import Parcel, Unsigned
 from pbx_stir.services.placement_service import BarePlacement, CallPlacement, StoreResult
-from pbx_stir.services.trunk import Callers, Trunk
-from pbx_stir.stir import number, passport, sealing
+from pbx_stir.services.trunk import Callers, Shown, Trunk
+from pbx_stir.stir import number, passport, rich_call_data, sealing
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberSet
 
@@ -55,15 +58,6 @@ class NeverSigned:
     excluded: NumberSet = field(default_factory=NumberSet)
 
 
-class _Unsigned(Exception):
-    """Ends the steps: the call goes on unsigned, for this reason."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-        self.detail = detail
-
-
 # what a call that was not stored says, by how bad it is: errors are ours or the CPS's to mend
 _SKIPPED = frozenset(
     {
@@ -71,6 +65,8 @@ _SKIPPED = frozenset(
         Reason.INVALID_NUMBER,
         Reason.NOT_AUTHORITATIVE,
         Reason.CALLER_NOT_ALLOWED,
+        Reason.STALE,
+        Reason.BROKEN_DIVERSION,
         Reason.NO_CPS,
         Reason.NO_KEY,
         Reason.EXCLUDED,
@@ -78,6 +74,18 @@ _SKIPPED = frozenset(
         Reason.DISABLED,
     }
 )
+
+
+# what both PBXs can be handed over, percent-encoded, for one header
+LONGEST_HEADER: Final = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """A parcel that may be made; ``stores`` is False where nothing of it is for a CPS."""
+
+    parcel: Callable[[], Parcel]
+    stores: bool = True
 
 
 class AuthenticationService:
@@ -93,9 +101,11 @@ class AuthenticationService:
         never: NeverSigned,
         new_uuid: Callable[[], str],
         bare: BarePlacement | None = None,
+        brought: BroughtCalls | None = None,
     ) -> None:
         """``new_uuid`` gives a fresh UUID in text form for each PASSporT's origid or jti; ``bare``
-        stores unsealed ones, None nowhere."""
+        stores unsealed ones, None nowhere; ``brought`` knows what calls that came in have brought
+        along, None: they all leave unsigned."""
         self._callers = callers
         self._credentials = credentials
         self._directory = directory
@@ -103,58 +113,56 @@ class AuthenticationService:
         self._never = never
         self._new_uuid = new_uuid
         self._bare = bare
+        self._brought = BroughtCalls() if brought is None else brought
 
     async def authenticate(self, call: Call, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.1 for ``call``; returns by ``give_up_at``."""
-        orig = dest = attest = ""
+        orig = dest = ""
         try:
             trunk = self._trunk(call)
             dest = self._dest(call, trunk)
             orig = self._orig(call, trunk)
             # 1: "The AS MUST ensure that the certificate (...) covers the originating number"
-            credential = self._credential(trunk, orig, now)
             # 2: and that the caller is authorised to claim it
-            self._check_caller(call, trunk, orig)
+            make = self._entitled(call, trunk, orig, dest, now)
             # 3: discover the CPSs and every key of the called number
-            destination = await self._directory.destination(dest, give_up_at)
-            if destination.reason is not None:
-                raise _Unsigned(destination.reason, destination.detail)
+            destination = await self._destination(make, trunk, dest, give_up_at)
             # 4: sign, encrypt one copy a key, and store at each CPS before the call is placed
-            token = self._sign(credential, trunk, orig, dest, now)
-            attest = token.attest
-            results = await self._store(token.token, credential, destination, dest, give_up_at)
-        except _Unsigned as why:
+            parcel = make.parcel()
+            results = await self._store(parcel, destination, trunk, dest, give_up_at)
+        except Unsigned as why:
             status = Status.SKIPPED if why.reason in _SKIPPED else Status.ERROR
             return Outcome(why.reason, status, orig=orig, dest=dest, detail=why.detail)
-        return _stored(results, orig, dest, attest, credential)
+        headers = _headers(parcel) if trunk.in_band else ()
+        return _sent(parcel, results, headers, orig, dest)
 
     def _trunk(self, call: Call) -> Trunk:
         trunk = self._callers.trunks.get(call.trunk)
         if trunk is None:
-            raise _Unsigned(Reason.NOT_AUTHORITATIVE, f"no trunk {call.trunk!r} is configured")
+            raise Unsigned(Reason.NOT_AUTHORITATIVE, f"no trunk {call.trunk!r} is configured")
         return trunk
 
     def _dest(self, call: Call, trunk: Trunk) -> str:
         if number.is_emergency(call.dest, self._never.emergency):
-            raise _Unsigned(Reason.EMERGENCY)
+            raise Unsigned(Reason.EMERGENCY)
         try:
             dest = number.outbound(call.dest, trunk.rules)
         except MalformedNumber as error:
-            raise _Unsigned(Reason.INVALID_NUMBER, str(error)) from error
+            raise Unsigned(Reason.INVALID_NUMBER, str(error)) from error
         if dest in self._never.excluded:
-            raise _Unsigned(Reason.EXCLUDED)
+            raise Unsigned(Reason.EXCLUDED)
         return dest
 
     def _orig(self, call: Call, trunk: Trunk) -> str:
         # a caller who hides his number from the called party must not be named to its CPS either
         if call.restricted or (number.is_anonymous(call.orig) and not trunk.presents):
-            raise _Unsigned(Reason.ANONYMOUS_CALLER)
+            raise Unsigned(Reason.ANONYMOUS_CALLER)
         if trunk.presents:
             return trunk.presents
         try:
             return number.outbound(call.orig, trunk.rules)
         except MalformedNumber as error:
-            raise _Unsigned(Reason.INVALID_NUMBER, str(error)) from error
+            raise Unsigned(Reason.INVALID_NUMBER, str(error)) from error
 
     def _credential(self, trunk: Trunk, orig: str, now: float) -> Credential:
         expired = False
@@ -167,24 +175,47 @@ class AuthenticationService:
                 return credential
             expired = True
         if expired:
-            raise _Unsigned(Reason.CREDENTIAL_EXPIRED)
-        raise _Unsigned(Reason.NOT_AUTHORITATIVE, "no credential covers the caller ID")
+            raise Unsigned(Reason.CREDENTIAL_EXPIRED)
+        raise Unsigned(Reason.NOT_AUTHORITATIVE, "no credential covers the caller ID")
 
-    def _check_caller(self, call: Call, trunk: Trunk, orig: str) -> None:
-        # a stranger who calls a forwarding extension with our own number as caller ID would
-        # otherwise leave with our signature under it
+    def _entitled(self, call: Call, trunk: Trunk, orig: str, dest: str, now: float) -> _Making:
+        """Who may sign for the call, or what it may take along.
+
+        What came in by a trunk is never signed for as ours: a stranger who calls a forwarding
+        extension with our own number as caller ID would else leave with our signature under it.
+        """
+        brought = self._brought.of(call, now) if call.came_in else None
+        if brought is not None:
+            in_band, most = trunk.in_band, call.headers
+            through = placement.through(brought, orig, dest, now, in_band=in_band, most=most)
+            if through is not None:
+                return _Making(lambda: through, stores=bool(through.stored))
+            forward = forwarding.plan(
+                brought, orig, dest, now, lambda number: self._credential(trunk, number, now)
+            )
+            return _Making(lambda: forwarding.sign(forward, now, in_band=in_band, most=most))
+        credential = self._credential(trunk, orig, now)
         if call.came_in:
             detail = f"the call came in by trunk {call.came_in!r}"
-            raise _Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
+            raise Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
         if not self._callers.may_claim(call.originator, trunk, orig):
-            raise _Unsigned(Reason.CALLER_NOT_ALLOWED, "not one of the originator's numbers")
+            raise Unsigned(Reason.CALLER_NOT_ALLOWED, "not one of the originator's numbers")
+        shown = self._callers.shown(call.originator, orig)
+        return _Making(lambda: self._sign(credential, trunk, shown, orig, dest, now))
 
     def _sign(
-        self, credential: Credential, trunk: Trunk, orig: str, dest: str, now: float
-    ) -> passport.Passport:
+        self,
+        credential: Credential,
+        trunk: Trunk,
+        shown: Shown,
+        orig: str,
+        dest: str,
+        now: float,
+    ) -> Parcel:
         shaken = credential.ppt == "shaken"
         fresh = self._new_uuid()
-        return passport.sign(
+        said = credential.allowed(rich_call_data.claims(shown.name, shown.reason))
+        token = passport.sign(
             orig=orig,
             dest=[dest],
             iat=int(now),
@@ -193,13 +224,33 @@ class AuthenticationService:
             attest=trunk.attest if shaken else "",
             origid=fresh if shaken else "",
             jti="" if shaken else fresh,
+            ppt=rich_call_data.RCD if rich_call_data.RCD in said and not shaken else "",
+            extra=said,
         )
+        return Parcel(
+            Reason.STORED,
+            ((token, credential.chain),),
+            (token,),
+            attest=token.attest,
+            signer=credential.signer,
+        )
+
+    async def _destination(
+        self, make: _Making, trunk: Trunk, dest: str, give_up_at: float
+    ) -> Destination:
+        """Where to store it; a call that carries it itself also goes on where nobody is known."""
+        if not make.stores:
+            return Destination()
+        destination = await self._directory.destination(dest, give_up_at)
+        if destination.reason is not None and not trunk.in_band:
+            raise Unsigned(destination.reason, destination.detail)
+        return destination
 
     async def _store(
         self,
-        token: str,
-        credential: Credential,
+        parcel: Parcel,
         destination: Destination,
+        trunk: Trunk,
         dest: str,
         give_up_at: float,
     ) -> Sequence[StoreResult]:
@@ -207,39 +258,88 @@ class AuthenticationService:
 
         A missing key never leads to the second.
         """
+        if destination.reason is not None:
+            return [StoreResult("", destination.reason, destination.detail)]
+        if not parcel.stored:
+            return []
         if destination.sealed:
-            blobs = self._seal(token, credential, destination.keys, dest)
+            try:
+                blobs = _sealed(parcel, destination.keys, dest)
+            except TooLarge as error:
+                if not trunk.in_band:
+                    raise Unsigned(Reason.TOO_LARGE, str(error)) from error
+                return [StoreResult("", Reason.TOO_LARGE, str(error))]
             return await self._placement.store(destination.cps, dest, blobs, give_up_at)
         if self._bare is None:
-            raise _Unsigned(Reason.NO_KEY, "nothing is stored unsealed here")
-        return await self._bare.store_bare(destination.cps, dest, token, give_up_at)
-
-    def _seal(
-        self, token: str, credential: Credential, keys: Sequence[bytes], dest: str
-    ) -> list[bytes]:
-        try:
-            return [sealing.seal(token, credential.chain, key, dest) for key in keys]
-        except TooLarge as error:
-            raise _Unsigned(Reason.TOO_LARGE, str(error)) from error
+            raise Unsigned(Reason.NO_KEY, "nothing is stored unsealed here")
+        results: list[StoreResult] = []
+        for token, _ in parcel.stored:
+            stored = await self._bare.store_bare(destination.cps, dest, token.token, give_up_at)
+            results += stored
+        return _of_all(results)
 
 
-def _stored(
-    results: Sequence[StoreResult], orig: str, dest: str, attest: str, credential: Credential
+def _sealed(parcel: Parcel, keys: Sequence[bytes], dest: str) -> list[bytes]:
+    """One copy of each PASSporT for each key. Raises TooLarge."""
+    return [
+        sealing.seal(token.token, chain, key, dest)
+        for token, chain in parcel.stored
+        for key in keys
+    ]
+
+
+def _of_all(results: Sequence[StoreResult]) -> list[StoreResult]:
+    """One result a CPS, where each was given several PASSporTs: STORED if it took all of them."""
+    found: dict[str, StoreResult] = {}
+    for one in results:
+        known = found.get(one.cps)
+        if known is None or known.reason is Reason.STORED:
+            found[one.cps] = one
+    return list(found.values())
+
+
+def _headers(parcel: Parcel) -> tuple[str, ...]:
+    """The values of the Identity headers; none where one of them cannot stand in a header."""
+    try:
+        values = tuple(passport.identity_header(token) for token in parcel.carried)
+    except MalformedPassport:
+        return ()
+    return values if all(len(one) <= LONGEST_HEADER for one in values) else ()
+
+
+def _sent(
+    parcel: Parcel,
+    results: Sequence[StoreResult],
+    headers: tuple[str, ...],
+    orig: str,
+    dest: str,
 ) -> Outcome:
     """One CPS that took every copy is enough: the called party asks all of its CPSs."""
     failures = [result for result in results if result.reason is not Reason.STORED]
-    rejections = tuple(Rejection(result.cps, result.reason, result.detail) for result in failures)
+    rejections = tuple(
+        Rejection(result.cps or "store", result.reason, result.detail) for result in failures
+    )
+    reason, detail = parcel.reason, ""
     if len(failures) < len(results):
-        reason, status = Reason.STORED, Status.STORED
-    else:
+        status = Status.STORED
+    elif headers:
+        status = Status.IN_BAND
+        reason = Reason.IN_BAND if reason is Reason.STORED else reason
+    elif results or reason is not Reason.PASSED_ON:
         reason = failures[0].reason if failures else Reason.NO_CPS
-        status = Status.ERROR
+        status = Status.SKIPPED if reason in _SKIPPED else Status.ERROR
+    else:
+        status, detail = Status.SKIPPED, "it is at the called number's CPS already"
+    is_sent = status in {Status.STORED, Status.IN_BAND}
     return Outcome(
         reason,
         status,
-        attest=attest if status is Status.STORED else "",
+        attest=parcel.attest if is_sent else "",
         orig=orig,
         dest=dest,
-        signer=credential.signer if status is Status.STORED else "",
+        signer=parcel.signer if is_sent else "",
         rejections=rejections,
+        diverted_by=parcel.diverted_by if is_sent else "",
+        detail=detail,
+        identity=headers,
     )

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from pbx_stir.services.used import Claim
+
+# so many Identity headers of a call are read, and so many written
+MOST_HEADERS: Final = 4
 
 
 class Direction(Enum):
@@ -30,6 +34,7 @@ class Status(Enum):
     """What became of an outbound call's PASSporT (``STIR_STATUS``)."""
 
     STORED = "stored"
+    IN_BAND = "in-band"
     SKIPPED = "skipped"
     ERROR = "error"
 
@@ -72,6 +77,9 @@ class Reason(Enum):
     # outbound
     STORED = "stored"
     STORED_LATE = "stored-late"
+    IN_BAND = "in-band"
+    FORWARDED = "forwarded"
+    PASSED_ON = "passed-on"
     NOT_AUTHORITATIVE = "not-authoritative"
     CALLER_NOT_ALLOWED = "caller-not-allowed"
     CREDENTIAL_EXPIRED = "credential-expired"
@@ -101,7 +109,8 @@ class Call:
     wish that orig is not shown. ``originator`` are the names of who placed it, most specific first
     (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a
     call that began here. ``identity`` are the values of the Identity headers that the call itself
-    carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does.
+    carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and ``headers``
+    how many Identity headers its leg can be given.
     """
 
     pbx: str
@@ -118,6 +127,7 @@ class Call:
     nonce: str
     budget_ms: int
     identity: tuple[str, ...] = ()
+    headers: int = MOST_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +154,8 @@ class Outcome:
     An outcome that passed has used up one PASSporT: ``used_key`` names it (services.used, in hex)
     and ``claim`` is what it was reserved for; ``also_used`` are those that were merged with it.
     ``diverted_by`` is the number that passed the call on last; ``name`` and ``call_reason`` are
-    what the caller's PASSporT says of him, raw. ``contests`` is the call that has used up the only
+    what the caller's PASSporT says of him, raw. ``identity`` are the values of the Identity headers
+    that the call shall carry itself. ``contests`` is the call that has used up the only
     PASSporT which would have let this one pass (RFC 8816 section 7.4).
     """
 
@@ -164,6 +175,7 @@ class Outcome:
     claim: Claim | None = None
     contests: Claim | None = None
     detail: str = ""
+    identity: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.status is None) == (self.verstat is None):

@@ -53,6 +53,7 @@ class Judged:
     """A PASSporT that is valid and of this call: VERIFIED, ATTEST_B or ATTEST_C.
 
     ``diverted_by`` is who passed the call on last. ``name`` and ``call_reason`` are as signed, raw.
+    ``paths`` are those of all who signed, the outermost one's first.
     """
 
     reason: Reason
@@ -63,6 +64,7 @@ class Judged:
     diverted_by: str = ""
     name: str = ""
     call_reason: str = ""
+    paths: tuple[Path, ...] = ()
 
 
 class CertificateSource(Protocol):
@@ -157,14 +159,13 @@ class Judge:
         except MalformedPassport as error:
             return Rejection("parse", Reason.MALFORMED, error.message)
         # whoever passed the call on signs for his own number, and the caller for his
-        path: Path | None = None
+        paths: list[Path] = []
         for token in reversed(candidate.all):
             looked = await self._authority(token, candidate, now, give_up_at, fetches, numbers)
             if isinstance(looked, Rejection):
                 return looked
-            path = looked
-        assert path is not None
-        return self._judged(candidate, path, numbers, said)
+            paths.append(looked)
+        return self._judged(candidate, tuple(paths), numbers, said)
 
     async def _authority(
         self,
@@ -183,7 +184,9 @@ class Judge:
         if candidate.chain:
             inside = self._among(token, candidate.chain, numbers, now)
             if not _may_be_cut_off(inside):
-                return inside
+                if not _is_left_out(inside, token, candidate):
+                    return inside
+                inside = None
         try:
             chain = await self._chain(token, give_up_at, fetches)
         except tuple(kind for kind, _ in REASONS) as error:
@@ -263,7 +266,7 @@ class Judge:
         return tuple(one.public_bytes(Encoding.DER) for one in chain)
 
     def _judged(
-        self, candidate: Candidate, path: Path, numbers: Numbers, said: RichCallData
+        self, candidate: Candidate, paths: tuple[Path, ...], numbers: Numbers, said: RichCallData
     ) -> Judged:
         original, outermost = candidate.original, candidate.passport
         reason = Reason.VERIFIED
@@ -281,10 +284,11 @@ class Judge:
             original.attest,
             original.orig,
             dest,
-            path.signer,
+            paths[-1].signer,
             diverted_by=diverted_by,
             name=said.name,
             call_reason=said.reason,
+            paths=paths,
         )
 
 
@@ -300,6 +304,15 @@ def _signers(token: Passport, chain: Sequence[bytes]) -> list[bytes]:
 def _may_be_cut_off(looked: Path | Rejection) -> bool:
     """Whether a chain may lack what did not fit beside the PASSporT."""
     return isinstance(looked, Rejection) and looked.reason is Reason.CERTIFICATE_UNTRUSTED
+
+
+def _is_left_out(looked: Path | Rejection, token: Passport, candidate: Candidate) -> bool:
+    """Whether of several signers' certificates those of ``token``'s signer may not have fitted."""
+    return (
+        isinstance(looked, Rejection)
+        and candidate.diverted is not None
+        and not _signers(token, candidate.chain)
+    )
 
 
 def _has_signed(one: x509.Certificate, token: Passport) -> bool:

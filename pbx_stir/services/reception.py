@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from pbx_stir.errors import PbxUnavailable, Unavailable
 from pbx_stir.services import treatment
 from pbx_stir.services.authentication import AuthenticationService
+from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.call import (
     Call,
     Direction,
@@ -121,14 +122,19 @@ class Reception:
         call_log: CallLog,
         clocks: Clocks,
         most_calls: int = MOST_CALLS,
+        brought: BroughtCalls | None = None,
     ) -> None:
-        """``most_calls`` are admitted at a time; more are answered at once, unserved."""
+        """``most_calls`` are admitted at a time; more are answered at once, unserved.
+
+        ``brought`` is the verification service's, which forgets a call that was gone.
+        """
         self._authentication = authentication
         self._verification = verification
         self._used = used
         self._log = call_log
         self._clocks = clocks
         self._most_calls = most_calls
+        self._brought = BroughtCalls() if brought is None else brought
         self._tally = _Tally()
 
     @property
@@ -190,6 +196,7 @@ class Reception:
         if self._clocks.monotonic() >= over_at:
             # the hold is over and the dialplan has said so: a verdict now would contradict it
             await self._settle(outcome, taken=False)
+            self._forget(call)
             return _late(outcome), False
         try:
             names = treatment.variables(outcome, call_id)
@@ -200,11 +207,17 @@ class Reception:
             return replace(outcome, detail=_joined(outcome.detail, str(error))), False
         await self._settle(outcome, taken)
         if not taken:
+            self._forget(call)
             gone = "the call was gone before its release"
             return replace(outcome, detail=_joined(outcome.detail, gone)), False
         if outcome.claim is not None:
             await self._remember(call, pbx)
         return outcome, True
+
+    def _forget(self, call: Call) -> None:
+        """A PASSporT whose verdict nobody has taken vouches for no leg of this call."""
+        if call.direction is Direction.INBOUND:
+            self._brought.forget(call)
 
     async def _settle(self, outcome: Outcome, taken: bool) -> None:
         if outcome.claim is None:

@@ -20,7 +20,8 @@ class Trunk:
     empty where it shows that. ``numbers`` are those that its calls may claim. ``attest`` lowers a
     shaken PASSporT's attestation, "A" does not. ``aliases`` maps a DID as the PBX knows it to one
     to four canonical numbers. ``wait_for_passport_ms`` is how long a call that came in waits for a
-    PASSporT that is stored after it.
+    PASSporT that is stored after it. ``in_band``: it is SIP, and calls that leave by it carry their
+    PASSporTs in Identity headers too.
     """
 
     name: str
@@ -30,18 +31,42 @@ class Trunk:
     attest: str = "A"
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wait_for_passport_ms: int = 0
+    in_band: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What our PASSporTs say of a caller: his name, why he calls; empty: nothing (RFC 9795)."""
+
+    name: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Callers:
-    """Who may claim which number on which trunk.
+    """Who may claim which number on which trunk, and what is said of him.
 
     ``originators`` maps the name of an endpoint or account to the numbers that it may claim; who
-    is not in it may claim those of the trunk that the call leaves by.
+    is not in it may claim those of the trunk that the call leaves by. ``named`` maps such a name to
+    what is said of it, ``numbered`` pairs caller IDs with what is said of who has them.
     """
 
     trunks: Mapping[str, Trunk]
     originators: Mapping[str, NumberSet] = field(default_factory=dict)
+    named: Mapping[str, Shown] = field(default_factory=dict)
+    numbered: Sequence[tuple[NumberSet, Shown]] = ()
+
+    def shown(self, names: Sequence[str], orig: str) -> Shown:
+        """What is said of the originator with these ``names`` who calls as ``orig``.
+
+        The originator's own comes before that of the number.
+        """
+        found = [self.named[name] for name in names if name in self.named]
+        found += [shown for numbers, shown in self.numbered if orig in numbers]
+        return Shown(
+            next((one.name for one in found if one.name), ""),
+            next((one.reason for one in found if one.reason), ""),
+        )
 
     def may_claim(self, names: Sequence[str], trunk: Trunk, orig: str) -> bool:
         """Whether the originator with these ``names`` may call as ``orig`` (RFC 8816 section 8.1).

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
+from pbx_stir.services.brought import BroughtCalls, Gathering
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
@@ -71,8 +72,12 @@ class VerificationService:
         used: SingleUse,
         monotonic: Callable[[], float],
         breathe: Callable[[], Awaitable[None]] = nothing,
+        brought: BroughtCalls | None = None,
     ) -> None:
-        """``monotonic`` is the clock of every ``give_up_at``; ``breathe`` lets others go on."""
+        """``monotonic`` is the clock of every ``give_up_at``; ``breathe`` lets others go on.
+
+        ``brought`` is told what each call brought along, for the legs by which it leaves again.
+        """
         self.callers = callers
         self.own_cps = own_cps
         self.placement = placement
@@ -81,6 +86,7 @@ class VerificationService:
         self.used = used
         self.monotonic = monotonic
         self.breathe = breathe
+        self.brought = BroughtCalls() if brought is None else brought
 
     async def verify(self, call: Call, call_id: str, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.2 for ``call``; returns by ``give_up_at``."""
@@ -96,7 +102,7 @@ class VerificationService:
                     opened = await search.open(answer)
                     # 2 to 6: judge the oldest first, and use up the first that passes
                     await search.judge(opened)
-            return search.nothing_passed()
+            return search.ended(search.nothing_passed())
         except _Ended as end:
             return end.outcome
 
@@ -146,6 +152,7 @@ class _Search:
         self._holder: Claim | None = None
         self._clock_offset = 0.0
         self._fetches = Fetches()
+        self._gathering = Gathering()
         self._asked = 0
         self._heard: dict[tuple[str, str], bool] = {}
         self._judged = 0
@@ -174,7 +181,9 @@ class _Search:
                 self._rejections.append(Rejection("identity", Reason.MALFORMED, str(error)))
                 continue
             found.append((token, ()))
-        await self.judge(self._candidates(found, in_band=True))
+        candidates = self._candidates(found, in_band=True)
+        self._gathering.headers(candidates)
+        await self.judge(candidates)
 
     async def answers(self) -> AsyncGenerator[Answer | BareAnswer, None]:
         """What each CPS of each called number returns, as it arrives."""
@@ -264,13 +273,15 @@ class _Search:
         )
         if isinstance(judged, Rejection):
             self._rejections.append(judged)
-            if candidate.in_band and is_failure(judged) and self._failed is None:
-                self._failed = judged
+            if candidate.in_band and is_failure(judged):
+                self._failed = self._failed or judged
+                self._gathering.refused(candidate)
             return
         if judged.reason is not Reason.VERIFIED:
             rejection = Rejection("attestation", judged.reason, f"attested {judged.attest}")
             self._rejections.append(rejection)
             self._partial = self._partial or self._outcome(judged, Verstat.NONE)
+            self._gathering.valid(candidate, judged, passed=False)
             return
         await self._use(candidate, judged, of_set)
 
@@ -284,8 +295,10 @@ class _Search:
             # nobody knows whether it was used: then it was
             rejection = Rejection("single use", Reason.INTERNAL_ERROR, str(error))
             self._rejections.append(rejection)
+            self._gathering.refused(candidate)
             return
         if reservation.use is Use.TAKEN:
+            self._gathering.refused(candidate)
             holder = reservation.holder
             detail = f"used by call {holder.call_id}" if holder else "used by another call"
             self._rejections.append(Rejection("single use", Reason.REPLAYED, detail))
@@ -294,8 +307,16 @@ class _Search:
         detail = ""
         if reservation.use is Use.AGAIN and reservation.holder is not None:
             detail = f"again after call {reservation.holder.call_id} ended unanswered"
+        self._gathering.valid(candidate, judged, passed=True)
         outcome = replace(self._outcome(judged, Verstat.PASSED, key), detail=detail)
-        raise _Ended(await self._merged(outcome, candidate, of_set))
+        raise _Ended(self.ended(await self._merged(outcome, candidate, of_set)))
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """The search is over: what the call brought along is kept for its other legs."""
+        moment = self._moment
+        brought = self._gathering.brought(self._call.trunk, self._numbers, moment)
+        self._of.brought.remember(self._call, brought, moment)
+        return outcome
 
     async def _merged(
         self, outcome: Outcome, passed: Candidate, of_set: Sequence[Candidate]

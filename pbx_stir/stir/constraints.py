@@ -117,6 +117,13 @@ class ClaimConstraints:
             if name in claims and not any(_equal(claims[name], value) for value in values):
                 raise ConstraintViolated(f"the certificate forbids this value of {name[:40]!r}")
 
+    def allows(self, name: str, value: object) -> bool:
+        """Tell whether a PASSporT may have this claim with this value."""
+        if name in self.must_exclude:
+            return False
+        listed = [values for claim, values in self.permitted if claim == name]
+        return all(any(_equal(value, one) for one in values) for values in listed)
+
 
 def _equal(claim: object, permitted: str) -> bool:
     """Compare a claim with a permitted value.

@@ -7,7 +7,7 @@ not looked at. Source: RFC 8226, RFC 8225 section 4.3 (x5u), RFC 8588 (shaken).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,7 +19,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from pbx_stir.errors import ConfigurationError, Malformed, Refused, UrlRefused
 from pbx_stir.stir.chain import parse_pem_chain
-from pbx_stir.stir.profile import check_leaf, name_of, public_key, tn_auth_list
+from pbx_stir.stir.constraints import ClaimConstraints
+from pbx_stir.stir.profile import (
+    check_leaf,
+    claim_constraints,
+    name_of,
+    public_key,
+    tn_auth_list,
+)
 from pbx_stir.stir.tnauthlist import TnAuthList
 from pbx_stir.stir.x5u import EgressRule, check_url
 
@@ -33,7 +40,8 @@ class Credential:
 
     ``ppt`` is that of the PASSporTs it makes, empty for base ones. ``not_before`` and ``not_after``
     are epoch seconds between which the whole chain is valid. ``above`` are the lists with numbers
-    of the issuers in the chain. The key is never shown.
+    of the issuers in the chain; ``constraints`` are the certificate's on the claims of PASSporTs.
+    The key is never shown.
     """
 
     certificate: x509.Certificate
@@ -45,6 +53,7 @@ class Credential:
     not_before: float
     not_after: float
     above: tuple[TnAuthList, ...] = ()
+    constraints: tuple[ClaimConstraints, ...] = ()
 
     @property
     def signer(self) -> str:
@@ -62,6 +71,14 @@ class Credential:
         listed = self.tn_auth_list
         own = listed.covers(number) if listed.has_numbers else True
         return own and all(upper.covers(number) for upper in self.above)
+
+    def allowed(self, claims: Mapping[str, object]) -> dict[str, object]:
+        """Give those of ``claims`` that its constraints let a PASSporT have with these values."""
+        return {
+            name: value
+            for name, value in claims.items()
+            if all(one.allows(name, value) for one in self.constraints)
+        }
 
     def valid_at(self, now: float) -> bool:
         """Tell whether the certificate and its issuers are valid at ``now`` (epoch seconds)."""
@@ -96,6 +113,7 @@ def load(certificate_pem: bytes, key_pem: bytes, *, x5u: str, ppt: str | None = 
         listed = check_leaf(own[0])
         chain = _ordered(own[0], certificates)
         above = [tn_auth_list(one) for one in chain[1:]]
+        constraints = claim_constraints(own[0])
     except (Malformed, Refused) as error:
         raise ConfigurationError(
             f"the certificate cannot sign calls: {error.message}", hint=error.hint
@@ -110,6 +128,7 @@ def load(certificate_pem: bytes, key_pem: bytes, *, x5u: str, ppt: str | None = 
         not_before=max(one.not_valid_before_utc.timestamp() for one in chain),
         not_after=min(one.not_valid_after_utc.timestamp() for one in chain),
         above=tuple(one for one in above if one is not None and one.has_numbers),
+        constraints=constraints,
     )
 
 

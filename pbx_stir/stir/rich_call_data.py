@@ -61,6 +61,19 @@ def read(token: Passport) -> RichCallData:
     return RichCallData(name, _reason(claims))
 
 
+def claims(name: str, reason: str) -> dict[str, object]:
+    """Give the claims that say ``name`` and ``reason`` of a caller, none for what is empty.
+
+    Both are text of up to ``LONGEST_TEXT`` characters. Source: RFC 9795 sections 5.1.1 and 5.2.
+    """
+    said: dict[str, object] = {}
+    if name:
+        said["rcd"] = {"nam": name}
+    if reason:
+        said["crn"] = reason
+    return said
+
+
 def _reason(claims: Mapping[str, object]) -> str:
     reason = claims.get("crn", "")
     if not isinstance(reason, str) or len(reason) > LONGEST_TEXT:

@@ -20,14 +20,13 @@ from tests.services.world import (
     CALLERS,
     CPS,
     NOW,
+    SPC,
     TRUNK,
     FakeDirectory,
     FakePlacement,
     call,
     credential_for,
 )
-
-SPC = TnAuthList(spcs=("1234",))
 
 
 class Office:

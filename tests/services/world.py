@@ -35,6 +35,7 @@ BOB = "13105552000"
 
 ROOT, ROOT_KEY = issuing.new_root("Root", NOW - 1000, 100)
 OTHER_ROOT, OTHER_ROOT_KEY = issuing.new_root("Root", NOW - 1000, 100)
+SPC = TnAuthList(spcs=("1234",))
 RANGE = TnAuthList(ranges=(("12125551200", 100),))
 
 

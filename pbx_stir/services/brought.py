@@ -1,0 +1,172 @@
+"""What a call that came in brought along, for the legs by which it may leave again.
+
+Takes candidates as the verification service met them and what it found out of each; gives, by the
+call's ids, what may be passed on of them (RFC 8816 sections 5.3, 5.4 and 6.2). PASSporTs and
+certificates stay as they were received. In memory only, with an end, and for minutes: a PASSporT
+that is older vouches for no new leg.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pbx_stir.services.call import Call
+from pbx_stir.services.candidates import Candidate, Numbers
+from pbx_stir.services.judgement import Judged
+from pbx_stir.services.steps import check_dest, check_iat, check_orig
+from pbx_stir.stir import diversion
+from pbx_stir.stir.passport import Passport
+
+MOST_CALLS: Final = 10_000
+# longer than a PASSporT is fresh, so that a leg which comes too late is told so
+KEPT_SECONDS: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A PASSporT, or a chain of them, with the certificates that show who signed.
+
+    ``certificates``: DER, the outermost signer's first and without anchors; those by which it was
+    verified, else those that came along.
+    """
+
+    candidate: Candidate
+    certificates: tuple[bytes, ...]
+
+    @property
+    def tokens(self) -> tuple[Passport, ...]:
+        """What was received: one that holds the others, or all of them side by side."""
+        if self.is_nested:
+            return (self.candidate.passport,)
+        return self.candidate.all
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether the outermost one holds all others."""
+        return self.candidate.diverted is None or self.candidate.passport.ppt == diversion.DIV_O
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What one call brought along.
+
+    ``came_in`` is the trunk, ``called`` the canonical numbers that were called. ``verified`` is
+    what was verified, whatever its attestation. ``identities`` are the call's own Identity headers,
+    of this call by their words, and not known to be false.
+    """
+
+    came_in: str
+    called: tuple[str, ...]
+    verified: Carried | None = None
+    identities: tuple[Carried, ...] = ()
+
+
+class Gathering:
+    """Gathers what one call brings along, while it is verified."""
+
+    def __init__(self) -> None:
+        self._passed: Carried | None = None
+        self._partial: Carried | None = None
+        self._identities: dict[Passport, Carried] = {}
+
+    def headers(self, candidates: Sequence[Candidate]) -> None:
+        """The call itself carried these."""
+        for one in candidates:
+            self._identities[one.passport] = Carried(one, one.chain)
+
+    def refused(self, candidate: Candidate) -> None:
+        """It is false, or another call's: it goes no further."""
+        self._identities.pop(candidate.passport, None)
+
+    def valid(self, candidate: Candidate, judged: Judged, *, passed: bool) -> None:
+        """It was verified; ``passed`` is False where its attestation is too low to pass."""
+        carried = Carried(candidate, _certificates(judged))
+        if candidate.passport in self._identities:
+            self._identities[candidate.passport] = carried
+        if passed:
+            self._passed = carried
+        else:
+            self._partial = self._partial or carried
+
+    def brought(self, came_in: str, numbers: Numbers, now: float) -> Brought:
+        """All of it, at the moment ``now`` (seconds since the epoch)."""
+        own = tuple(
+            one
+            for one in self._identities.values()
+            if not (
+                check_orig(one.candidate.passport, numbers.calling)
+                or check_dest(one.candidate.passport, numbers)
+                or check_iat(one.candidate.passport, now)
+            )
+        )
+        return Brought(came_in, numbers.called, self._passed or self._partial, own)
+
+
+class BroughtCalls:
+    """The calls that came in and may leave again; of one process."""
+
+    def __init__(self, *, most: int = MOST_CALLS, seconds: float = KEPT_SECONDS) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._calls: OrderedDict[tuple[str, str], tuple[Brought, str, float]] = OrderedDict()
+        self._linked: dict[tuple[str, str], set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def remember(self, call: Call, brought: Brought, now: float) -> None:
+        """``call`` has been verified; what an earlier hook of it left is replaced."""
+        self.forget(call)
+        while self._calls and (len(self._calls) >= self._most or self._is_over(now)):
+            self._drop(next(iter(self._calls)))
+        if brought.verified is None and not brought.identities:
+            return
+        self._calls[call.pbx, call.unique_id] = (brought, call.linked_id, now)
+        self._linked.setdefault((call.pbx, call.linked_id), set()).add(call.unique_id)
+
+    def forget(self, call: Call) -> None:
+        """The call was gone, or has gone on, before its verdict."""
+        self._drop((call.pbx, call.unique_id))
+
+    def of(self, call: Call, now: float) -> Brought | None:
+        """What ``call``, which leaves, brought along when it came in; None: nothing.
+
+        Its own channel tells, else the one call that it is linked with.
+        """
+        unique_id = call.unique_id
+        if (call.pbx, unique_id) not in self._calls:
+            linked = self._linked.get((call.pbx, call.linked_id), set())
+            # of several calls that were joined nobody knows which one goes on
+            unique_id = next(iter(linked)) if len(linked) == 1 else ""
+        brought, _, since = self._calls.get((call.pbx, unique_id), (None, "", 0.0))
+        if brought is None or not 0 <= now - since < self._seconds:
+            return None
+        return brought if brought.came_in == call.came_in else None
+
+    def _is_over(self, now: float) -> bool:
+        _, _, since = next(iter(self._calls.values()))
+        return not 0 <= now - since < self._seconds
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        found = self._calls.pop(key, None)
+        if found is None:
+            return
+        linked = (key[0], found[1])
+        self._linked[linked].discard(key[1])
+        if not self._linked[linked]:
+            del self._linked[linked]
+
+
+def _certificates(judged: Judged) -> tuple[bytes, ...]:
+    """Those of the paths, without the anchors, which a receiver has or does not trust."""
+    ders = [
+        one.public_bytes(Encoding.DER)
+        for path in judged.paths
+        for one in path.certificates[: max(1, len(path.certificates) - 1)]
+    ]
+    return tuple(dict.fromkeys(ders))

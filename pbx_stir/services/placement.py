@@ -1,0 +1,60 @@
+"""Gateways: a call that came in with a PASSporT and leaves for the same number.
+
+Takes what the call brought along, gives it on unchanged: to be sealed and stored where the trunk
+carries numbers only (RFC 8816 sections 5.4 and 8.3), in Identity headers where it is SIP (section
+5.3). Nothing of ours is signed, and no credential is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pbx_stir.services.brought import Brought, Carried
+from pbx_stir.services.call import Reason
+from pbx_stir.services.parcel import Parcel
+from pbx_stir.services.steps import check_iat
+from pbx_stir.stir.passport import Passport
+
+
+def through(
+    brought: Brought, orig: str, dest: str, now: float, *, in_band: bool, most: int
+) -> Parcel | None:
+    """What goes on with a call from ``orig`` to ``dest``, None where nothing fits it.
+
+    ``in_band``: it leaves by SIP, with up to ``most`` Identity headers. What lay at the called
+    number's CPS is there already and is not stored again. The form is full: PASSporTs in compact
+    form are not even parsed.
+    """
+    fitting = [one for one in _all(brought) if _fits(one, orig, dest, now)]
+    if not fitting:
+        return None
+    attest = fitting[0].candidate.original.attest
+    if in_band:
+        return Parcel(Reason.PASSED_ON, carried=_headers(fitting, most), attest=attest)
+    # each by itself: who opens several of one call puts a chain together again
+    stored = {
+        token: one.certificates for one in fitting if one.candidate.in_band for token in one.tokens
+    }
+    return Parcel(Reason.PASSED_ON, stored=tuple(stored.items()), attest=attest)
+
+
+def _all(brought: Brought) -> Iterator[Carried]:
+    """What was verified comes first."""
+    if brought.verified is not None:
+        yield brought.verified
+    yield from (one for one in brought.identities if one != brought.verified)
+
+
+def _fits(one: Carried, orig: str, dest: str, now: float) -> bool:
+    outermost = one.candidate.passport
+    return outermost.orig == orig and dest in outermost.dest and not check_iat(outermost, now)
+
+
+def _headers(fitting: Sequence[Carried], most: int) -> tuple[Passport, ...]:
+    """The PASSporTs of as many as there is room for; a chain goes whole or not at all."""
+    found: dict[Passport, None] = {}
+    for one in fitting:
+        together = found | dict.fromkeys(one.tokens)
+        if len(together) <= most:
+            found = together
+    return tuple(found)

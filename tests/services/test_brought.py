@@ -1,0 +1,99 @@
+"""What calls bring along: found by their ids, for minutes, and never another call's."""
+
+from __future__ import annotations
+
+from pbx_stir.services.brought import KEPT_SECONDS, Brought, BroughtCalls, Carried
+from pbx_stir.services.call import Call, Reason, Verstat
+from pbx_stir.services.candidates import Candidate
+from tests.services.networks import Exchange, Pbx, one_number
+from tests.services.world import ALICE, BOB, NOW, World, call, credential_for
+
+TOKEN = World().token()
+ALONG = Brought("carrier", (BOB,), Carried(Candidate(TOKEN, (), False), ()))
+
+
+def _call(unique: str, linked: str = "", **changes: object) -> Call:
+    fields = {"unique_id": unique, "linked_id": linked or unique, "came_in": "carrier"}
+    return call(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_a_call_is_found_by_its_own_id_before_the_linked_one() -> None:
+    """A channel that came in itself has brought its own, whatever it is linked with."""
+    calls = BroughtCalls()
+    other = Brought("carrier", (ALICE,), ALONG.verified)
+    calls.remember(_call("1", "1"), ALONG, NOW)
+    calls.remember(_call("2", "1"), other, NOW)
+    assert calls.of(_call("1"), NOW) is ALONG
+    assert calls.of(_call("2"), NOW) is other
+
+
+def test_of_calls_that_were_joined_a_leg_has_none() -> None:
+    """With two calls under one linked id nobody knows whose leg it is; with one left, it is its."""
+    calls = BroughtCalls()
+    calls.remember(_call("1", "1"), ALONG, NOW)
+    assert calls.of(_call("leg", "1"), NOW) is ALONG
+    calls.remember(_call("2", "1"), ALONG, NOW)
+    assert calls.of(_call("leg", "1"), NOW) is None
+    calls.forget(_call("1"))
+    assert calls.of(_call("leg", "1"), NOW) is ALONG
+    calls.forget(_call("2"))
+    assert calls.of(_call("leg", "1"), NOW) is None
+    assert calls._linked == {}
+
+
+def test_it_is_kept_for_minutes() -> None:
+    """After that, and where the clock was set back, there is nothing."""
+    calls = BroughtCalls()
+    calls.remember(_call("1"), ALONG, NOW)
+    assert calls.of(_call("1"), NOW + KEPT_SECONDS - 1) is ALONG
+    assert calls.of(_call("1"), NOW + KEPT_SECONDS) is None
+    assert calls.of(_call("1"), NOW - 1) is None
+    calls.remember(_call("2"), ALONG, NOW + KEPT_SECONDS)
+    assert len(calls) == 1
+
+
+def test_there_is_an_end_to_it() -> None:
+    """However many calls come, so many are remembered; the oldest goes."""
+    calls = BroughtCalls(most=3)
+    for number in range(10):
+        calls.remember(_call(str(number)), ALONG, NOW)
+    assert len(calls) == 3
+    assert len(calls._linked) == 3
+    assert calls.of(_call("6"), NOW) is None
+    assert calls.of(_call("9"), NOW) is ALONG
+
+
+def test_a_later_hook_replaces_what_an_earlier_one_found() -> None:
+    """A call that is verified anew without success has brought nothing."""
+    calls = BroughtCalls()
+    calls.remember(_call("1"), ALONG, NOW)
+    calls.remember(_call("1"), Brought("carrier", (BOB,)), NOW)
+    assert calls.of(_call("1"), NOW) is None
+    assert len(calls) == 0
+
+
+async def test_a_low_attestation_is_brought_along_too() -> None:
+    """What was verified, if not enough to pass, is the caller's own word all the same."""
+    from pbx_stir.stir import passport
+    from tests.services.world import SPC
+
+    exchange = Exchange()
+    provider = credential_for(SPC)
+    bob = Pbx(exchange, [BOB], credential_for(one_number(BOB)))
+    exchange.certificates.chains[provider.x5u] = (provider.certificate,)
+    token = passport.sign(
+        orig=ALICE,
+        dest=[BOB],
+        iat=int(NOW),
+        x5u=provider.x5u,
+        key=provider.key,
+        attest="B",
+        origid="o",
+    )
+    one, verdict = await bob.comes_in(identity=(passport.identity_header(token),))
+    assert (verdict.verstat, verdict.reason) == (Verstat.NONE, Reason.ATTEST_B)
+    found = bob.brought.of(one, NOW)
+    assert found is not None
+    assert found.verified is not None
+    assert found.verified.candidate.passport == token
+    assert found.verified.certificates == provider.chain
