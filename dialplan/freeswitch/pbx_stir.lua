@@ -21,9 +21,12 @@ local LONGEST_ACCOUNT = 80
 local LONGEST_IDENTITY = 3000
 local MOST_IDENTITIES = 4
 local MOST_PARTS = 16
+-- FreeSWITCH writes one Identity header, in so many parts at most.
+local MOST_HEADERS, MOST_HEADER_PARTS = 1, 4
 local MOST_LEGS = 6
 local FIELDS = { "status", "verstat", "reason", "attest", "orig", "dest", "signer", "id", "name", "call_reason",
   "diverted_by" }
+local IN_WORDS = { name = true, call_reason = true }
 -- What an inbound hook said stays for the call detail record when the same leg goes out again.
 local KEPT = { "verstat", "reason", "attest", "signer", "ms", "id" }
 local PREFIXES = { "", "0", "00", "8", "9" }
@@ -215,6 +218,7 @@ local function announce(call)
   for number, identity in ipairs(call.identities) do
     if #identity <= LONGEST_IDENTITY then add("Identity" .. number, identity) end
   end
+  add("Headers", tostring(MOST_HEADERS))
   event:fire()
 end
 
@@ -233,6 +237,23 @@ local function answered(wanted)
   return table.concat(whole)
 end
 
+-- Let the legs that this one makes have these variables too.
+local function export(names)
+  local listed, more = get("export_vars"), {}
+  for _, name in ipairs(names) do
+    if not ("," .. listed .. ","):find("," .. name .. ",", 1, true) then more[#more + 1] = name end
+  end
+  if #more > 0 then
+    session:setVariable("export_vars", (listed == "" and "" or listed .. ",") .. table.concat(more, ","))
+  end
+end
+
+local function inherit(names)
+  local ours = {}
+  for index, name in ipairs(names) do ours[index] = "stir_" .. name end
+  export(ours)
+end
+
 -- What an answer says; a value that a dialplan could take for its own syntax is left empty.
 local function unpacked(packed)
   local values = {}
@@ -240,26 +261,35 @@ local function unpacked(packed)
   local said = {}
   for index, name in ipairs(FIELDS) do
     local value = values[index] or ""
-    said[name] = value:match("^[%w .+@_-]*$") and value or ""
+    -- Names are UTF-8, and pbx-stir has looked at their letters.
+    local fit = IN_WORDS[name] and "^[%w .+@_\128-\255-]*$" or "^[%w .+@_-]*$"
+    said[name] = value:match(fit) and value or ""
   end
-  return said
+  return said, values[#FIELDS + 1] or ""
+end
+
+-- Give the call the Identity header that the answer has for it. FreeSWITCH would write it twice: as it writes
+-- its own, and as a header of ours.
+local function carry(nonce)
+  local parts = {}
+  for part = 1, MOST_HEADER_PARTS do
+    local name = "stir_identity_" .. nonce .. "_1_" .. part
+    parts[part] = get(name)
+    session:setVariable(name, nil)
+  end
+  local value = table.concat(parts):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+  -- Nothing that FreeSWITCH would take for its syntax.
+  if not value:match('^[%w._~:/@;=<>"+-]+$') then return end
+  session:setVariable("sip_h_Identity", value)
+  session:setVariable("exclude_outgoing_extra_header", "(?i)^sip_h_identity$")
+  export({ "sip_h_Identity", "exclude_outgoing_extra_header" })
+  set("in_band", "true")
 end
 
 -- What the hook says where pbx-stir said nothing.
 local function own_word(direction, reason)
   if direction == "inbound" then return { verstat = "No-TN-Validation", reason = reason } end
   return { status = FAILED[reason] and "error" or "skipped", reason = reason }
-end
-
--- Let the legs that this one makes have these variables too.
-local function inherit(names)
-  local listed, more = get("export_vars"), {}
-  for _, name in ipairs(names) do
-    if not ("," .. listed .. ","):find(",stir_" .. name .. ",", 1, true) then more[#more + 1] = "stir_" .. name end
-  end
-  if #more > 0 then
-    session:setVariable("export_vars", (listed == "" and "" or listed .. ",") .. table.concat(more, ","))
-  end
 end
 
 local function show(call, said, ms)
@@ -288,6 +318,11 @@ local function clear(direction)
   end
   for _, name in ipairs(FIELDS) do set(name, "") end
   set("ms", "")
+  -- What an earlier hook of this leg gave it to carry was for another call.
+  if get("stir_in_band") ~= "" then
+    session:setVariable("sip_h_Identity", nil)
+    set("in_band", "")
+  end
 end
 
 -- A PASSporT is used once; if this call ends unanswered, its caller may come again by another trunk.
@@ -327,8 +362,9 @@ local function hold(call, heartbeat)
   local ms = string.format("%d", math.max(0, math.floor(passed)))
   session:setVariable("stir_answer", nil)
   if packed then
-    local said = unpacked(packed)
+    local said, headers = unpacked(packed)
     show(call, said, ms)
+    if headers ~= "" then carry(call.nonce) end
     if said.verstat == "TN-Validation-Passed" then watch_end(call) end
   elseif not ended then
     freeswitch.setGlobalVariable("stir_timed_out_heartbeat", heartbeat)

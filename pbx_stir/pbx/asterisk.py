@@ -64,7 +64,7 @@ class AsteriskPbx(Listener[AmiConnection]):
         try:
             # One session's actions are carried out in order, so the parts need no waiting for.
             for name, value in writes:
-                fields = (("Channel", call.unique_id), ("Variable", name), ("Value", value))
+                fields = (("Channel", call.unique_id), ("Variable", name), ("Value", _wire(value)))
                 sent.append(connection.send("Setvar", fields))
             left = max(0.0, give_up_at - self._monotonic()) + GRACE_SECONDS
             async with asyncio.timeout(left):
@@ -207,6 +207,11 @@ class AsteriskPbx(Listener[AmiConnection]):
             f"{self.name} refuses to set a variable: {said[:100]!r}",
             hint="the AMI user needs write = call,user",
         )
+
+
+def _wire(value: str) -> str:
+    """Text as a connection takes it, whose characters are octets: here those of UTF-8."""
+    return value.encode().decode("latin-1")
 
 
 def _header(variable: str) -> str:

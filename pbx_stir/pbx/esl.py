@@ -139,9 +139,9 @@ def parse_event(frame: Frame) -> Headers:
 def command(text: str) -> bytes:
     """Write a command of one line. Raises ``PbxStirError`` for one that is more."""
     try:
-        octets = text.encode("ascii")
+        octets = text.encode()
     except UnicodeEncodeError as error:
-        raise PbxStirError("a command that is not ASCII") from error
+        raise PbxStirError("a command that is not text") from error
     if any(octet < 0x20 for octet in octets) or len(octets) > MAX_COMMAND_OCTETS:
         raise PbxStirError(f"a command of {len(octets)} octets that is not one line")
     return octets + b"\n\n"

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pbx_stir.errors import MalformedAnnouncement, PbxStirError
-from pbx_stir.services.call import Call, Direction, Mode
-from pbx_stir.services.treatment import NAMES
+from pbx_stir.services.call import MOST_HEADERS, Call, Direction, Mode
+from pbx_stir.services.treatment import HEADER, LONGEST_HEADER, NAMES, readable
 
 VERSION = "1"
 ANNOUNCEMENT_EVENT = "PbxStir"
@@ -26,8 +26,10 @@ ANSWER_FIELDS = NAMES
 # A line of AMI holds 1,024 octets with its name; a longer answer is written in parts of this size.
 PART_OCTETS = 900
 MAX_VALUE_OCTETS = 512
-MAX_IDENTITIES = 4
+MAX_IDENTITIES = MOST_HEADERS
 MAX_IDENTITY_OCTETS = 3000
+
+_IN_WORDS = frozenset({"STIR_NAME", "STIR_CALL_REASON"})
 
 _NONCE = re.compile(r"[A-Za-z0-9]{16}")
 _UNIQUE_ID = re.compile(r"[!-~]{1,150}")
@@ -36,6 +38,7 @@ _BUDGET = re.compile(r"[0-9]{1,5}")
 _PRESENTATION = re.compile(r"[a-z_]{0,40}")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*")
 _SAFE = re.compile(r"[A-Za-z0-9 .+@_-]*")
+_HEADERS = re.compile(rf"[0-{MOST_HEADERS}]?")
 # Technology/resource-serial, as Asterisk names its channels.
 _CHANNEL = re.compile(r"([A-Za-z0-9_]+)/(.+)-[0-9A-Fa-f]+(?:;[12])?")
 
@@ -90,6 +93,7 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         nonce=_matched(fields, "Nonce", _NONCE),
         budget_ms=budget_ms,
         identity=_identities(fields),
+        headers=int(_matched(fields, "Headers", _HEADERS) or MOST_HEADERS),
     )
 
 
@@ -139,7 +143,8 @@ def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple
 
     ``STIR_ANSWER`` is the nonce and the fields, joined by ``|``: one write, hence atomic. Where
     that is too long for a line it comes in parts before, and ``STIR_ANSWER`` says
-    ``nonce|+|count``.
+    ``nonce|+|count``. Identity headers for the call itself come before it all, percent-encoded and
+    in parts, ``STIR_IDENTITY_nonce_header_part``; how many there are is one more field at the end.
     Values outside the whitelist are left empty here, whoever let them come this far.
 
     Raises PbxStirError for a variable that an answer has no place for.
@@ -147,22 +152,60 @@ def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple
     if not _NONCE.fullmatch(nonce):
         raise PbxStirError(f"nonce of {len(nonce)} characters")
     values = dict.fromkeys(ANSWER_FIELDS, "")
+    headers: list[str] = []
     for name, value in variables:
-        if name not in values:
+        if name.startswith(HEADER):
+            headers.append(value)
+        elif name not in values:
             raise PbxStirError(f"an answer has no place for {name}")
-        values[name] = safe(value)
-    packed = f"{nonce}|{'|'.join(values.values())}"
-    if len(packed) <= PART_OCTETS:
-        return (("STIR_ANSWER", packed),)
-    body = packed[len(nonce) + 1 :]
-    parts = [body[at : at + PART_OCTETS] for at in range(0, len(body), PART_OCTETS)]
+        else:
+            values[name] = safe(value, in_words=name in _IN_WORDS)
+    written = _header_parts(nonce, headers)
+    fields = [*values.values(), *([str(len(headers))] if written else [])]
+    body = "|".join(fields)
+    if len(nonce) + 1 + len(body.encode()) <= PART_OCTETS:
+        return (*written, ("STIR_ANSWER", f"{nonce}|{body}"))
+    parts = _parts(body)
     named = [(f"STIR_ANSWER_{nonce}_{n}", part) for n, part in enumerate(parts, start=1)]
-    return (*named, ("STIR_ANSWER", f"{nonce}|+|{len(parts)}"))
+    return (*written, *named, ("STIR_ANSWER", f"{nonce}|+|{len(parts)}"))
 
 
-def safe(value: str) -> str:
-    """The value if it may reach a dialplan as it stands, else an empty one."""
-    return value if _SAFE.fullmatch(value) and len(value) <= MAX_VALUE_OCTETS else ""
+def _header_parts(nonce: str, headers: Sequence[str]) -> list[tuple[str, str]]:
+    """The parts of all headers; none at all where one of them may not be written."""
+    if len(headers) > MOST_HEADERS or not all(
+        value and len(value) <= LONGEST_HEADER and _ENCODED.fullmatch(value) for value in headers
+    ):
+        return []
+    return [
+        (f"{HEADER}{nonce}_{number}_{n}", part)
+        for number, value in enumerate(headers, start=1)
+        for n, part in enumerate(_parts(value), start=1)
+    ]
+
+
+def _parts(text: str) -> list[str]:
+    """``text`` in parts of up to ``PART_OCTETS``; no character is cut in two."""
+    parts, octets = [""], 0
+    for one in text:
+        size = len(one.encode())
+        if octets + size > PART_OCTETS:
+            parts.append("")
+            octets = 0
+        parts[-1] += one
+        octets += size
+    return parts
+
+
+def safe(value: str, *, in_words: bool = False) -> str:
+    """The value if it may reach a dialplan as it stands, else an empty one.
+
+    ``in_words``: it is for people, and may have letters of any script.
+    """
+    if len(value.encode("utf-8", "replace")) > MAX_VALUE_OCTETS:
+        return ""
+    if in_words:
+        return value if readable(value, MAX_VALUE_OCTETS) == value else ""
+    return value if _SAFE.fullmatch(value) else ""
 
 
 def _text(fields: Fields, name: str) -> str:

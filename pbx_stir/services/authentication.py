@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Protocol
 
 from pbx_stir.errors import MalformedNumber, MalformedPassport, TooLarge
-from pbx_stir.services import forwarding, placement
+from pbx_stir.services import forwarding, placement, treatment
 from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Status
 from pbx_stir.services.parcel import Parcel, Unsigned
@@ -74,10 +74,6 @@ _SKIPPED = frozenset(
         Reason.DISABLED,
     }
 )
-
-
-# what both PBXs can be handed over, percent-encoded, for one header
-LONGEST_HEADER: Final = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,12 +295,12 @@ def _of_all(results: Sequence[StoreResult]) -> list[StoreResult]:
 
 
 def _headers(parcel: Parcel) -> tuple[str, ...]:
-    """The values of the Identity headers; none where one of them cannot stand in a header."""
+    """The values of the Identity headers; none where one of them cannot be handed over."""
     try:
         values = tuple(passport.identity_header(token) for token in parcel.carried)
     except MalformedPassport:
         return ()
-    return values if all(len(one) <= LONGEST_HEADER for one in values) else ()
+    return values if all(map(treatment.encoded, values)) else ()
 
 
 def _sent(

@@ -58,6 +58,16 @@ exten => _[0-9+*#].,1,Gosub(caller,s,1)
  same => n(wait),Wait(${HANG})
  same => n,Hangup()
 
+; the name that the caller's PASSporT gives him
+[named]
+exten => _X.,1,Gosub(caller,s,1)
+ same => n,Gosub(pbx-stir-inbound,s,1(${TRUNK},${EXTEN}))
+ same => n,GotoIf($[${LEN(${STIR_NAME})} = 0]?mark)
+ same => n,Set(CALLERID(name)=${STIR_NAME})
+ same => n(mark),Gosub(pbx-stir-name,s,1)
+ same => n,Gosub(seen,s,1)
+ same => n,Hangup()
+
 ; comes in on TRUNK, and is forwarded through a Local channel to leave by the trunk on-1
 [forward]
 exten => _X.,1,Gosub(caller,s,1)
@@ -94,6 +104,32 @@ exten => _X.,1,Gosub(caller,s,1)
 [sip]
 exten => _X.,1,Gosub(caller,s,1)
  same => n,Dial(PJSIP/${EXTEN}@itself,5,b(identities^s^1))
+ same => n,Hangup()
+
+; out by SIP to ourselves, with what the outbound hook gives the call to carry
+[in-band]
+exten => _X.,1,Gosub(caller,s,1)
+ same => n,Gosub(pbx-stir-outbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Dial(PJSIP/${EXTEN}@itself,5,b(pbx-stir-in-band^s^1))
+ same => n,Hangup()
+
+; the first trunk fails, the call goes on by another one
+[in-band-again]
+exten => _X.,1,Gosub(caller,s,1)
+ same => n,Gosub(pbx-stir-outbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Gosub(pbx-stir-outbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Dial(PJSIP/${EXTEN}@itself,5,b(pbx-stir-in-band^s^1))
+ same => n,Hangup()
+
+; the leg is a Local channel, which leaves by a hook of its own
+[in-band-local]
+exten => _X.,1,Gosub(caller,s,1)
+ same => n,Gosub(pbx-stir-outbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Dial(Local/${EXTEN}@in-band-leaves/n,5,b(pbx-stir-in-band^s^1))
+ same => n,Hangup()
+
+[in-band-leaves]
+exten => _X.,1,Dial(PJSIP/${EXTEN}@itself,5,b(pbx-stir-in-band^s^1))
  same => n,Hangup()
 
 [identities]
@@ -161,8 +197,13 @@ async def eventually(true: Callable[[], bool], timeout_seconds: float = 10) -> N
 class Desk:
     """A receiver that answers each call after ``delay`` seconds; never if that is None."""
 
-    def __init__(self, delay: float | None = 0.0) -> None:
+    def __init__(
+        self, delay: float | None = 0.0, headers: Sequence[Sequence[tuple[str, str]]] = ()
+    ) -> None:
+        """``headers`` are for each outbound call in turn, what it shall carry itself."""
         self.delay = delay
+        self.headers = list(headers)
+        self.verdict: tuple[tuple[str, str], ...] = VERIFIED
         self.calls: list[Call] = []
         self.taken: list[bool] = []
         self.over: list[tuple[str, bool]] = []
@@ -187,7 +228,9 @@ class Desk:
             return
         if self.delay:
             await asyncio.sleep(self.delay)
-        variables = STORED if call.direction.value == "out" else VERIFIED
+        variables = self.verdict
+        if call.direction.value == "out":
+            variables = (*STORED, *(self.headers.pop(0) if self.headers else ()))
         if call.mode.value == "on":
             self.taken.append(await pbx.answer(call, variables, time.monotonic() + 2))
 

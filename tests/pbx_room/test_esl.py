@@ -128,7 +128,7 @@ def test_esl_commands_are_one_line() -> None:
         == b"api uuid_setvar a-1 stir_answer n|x y\n\n"
     )
     assert esl.set_variable("a-1", "stir_x", "") == b"api uuid_setvar a-1 stir_x\n\n"
-    for wrong in ("a\nb", "a\rb", "a\0b", "é", "x" * 4_001):
+    for wrong in ("a\nb", "a\rb", "a\0b", "\ud800", "x" * 4_001):
         with pytest.raises(PbxStirError):
             esl.command(wrong)
     for unique_id, name in (("a b", "x"), ("", "x"), ("a", "x y"), ("a;b", "x"), ("a", "")):

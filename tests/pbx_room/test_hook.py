@@ -199,6 +199,63 @@ def test_long_answer_is_written_in_parts_before_its_release() -> None:
     assert "".join(part for _, part in parts) == f"||||{'1' * 500}||{'s' * 500}|{'i' * 400}|||"
 
 
+HEADER = quote("a.b.c;info=<https://x.example/>;alg=ES256", safe="")
+
+
+def test_headers_come_in_parts_before_the_release() -> None:
+    """A header of 3,600 octets fits into four parts; how many there are is the last field."""
+    long = "a" * hook.LONGEST_HEADER
+    given_ = [("STIR_ID", "x"), ("STIR_IDENTITY_1", long), ("STIR_IDENTITY_2", HEADER)]
+    *parts, release = hook.pack_answer(NONCE, given_)
+    assert release == ("STIR_ANSWER", f"{NONCE}||||||||x||||2")
+    names = [name for name, _ in parts]
+    assert names == [
+        *(f"STIR_IDENTITY_{NONCE}_1_{n}" for n in (1, 2, 3, 4)),
+        f"STIR_IDENTITY_{NONCE}_2_1",
+    ]
+    assert "".join(value for _, value in parts[:4]) == long
+    assert parts[4][1] == HEADER
+    assert all(len(name) + len(value) < 1000 for name, value in parts)
+
+
+@pytest.mark.parametrize("value", ["", "a b", "a;b", "ü", "%2", "a" * 3601, "${X}", "a\r\nb"])
+def test_a_foreign_header_is_not_written(value: str) -> None:
+    """One that may not be written takes the others with it: half a chain says nothing."""
+    given_ = [("STIR_ID", "x"), ("STIR_IDENTITY_1", HEADER), ("STIR_IDENTITY_2", value)]
+    assert hook.pack_answer(NONCE, given_) == hook.pack_answer(NONCE, given_[:1])
+    many = [(f"STIR_IDENTITY_{n}", HEADER) for n in range(1, 6)]
+    assert hook.pack_answer(NONCE, many) == hook.pack_answer(NONCE, [])
+
+
+def test_a_name_may_have_letters_of_any_script() -> None:
+    """Names and reasons of calls are for people; no other field is."""
+    for value in ("Zoë Müller", "株式会社", "Ольга"):
+        (_, packed), *_ = hook.pack_answer(NONCE, [("STIR_NAME", value)])
+        assert packed.split("|")[9] == value
+        (_, packed), *_ = hook.pack_answer(NONCE, [("STIR_SIGNER", value)])
+        assert value not in packed
+    for value in ("a|b", "a\u202eb", "a,b", "${X}", "a\u0301\u200b"):
+        (_, packed), *_ = hook.pack_answer(NONCE, [("STIR_NAME", value)])
+        assert packed.split("|")[9] == ""
+
+
+def test_a_long_name_is_cut_between_characters() -> None:
+    """Parts are measured in octets, and each is text by itself."""
+    given_ = [("STIR_NAME", "株" * 150), ("STIR_CALL_REASON", "é" * 250)]
+    *parts, release = hook.pack_answer(NONCE, given_)
+    assert release[1] == f"{NONCE}|+|{len(parts)}"
+    assert all(len(part.encode()) <= hook.PART_OCTETS for _, part in parts)
+    assert "".join(part for _, part in parts) == f"||||||||{'株' * 150}|{'é' * 250}|"
+
+
+@pytest.mark.parametrize(("said", "headers"), [("", 4), ("1", 1), ("0", 0)])
+def test_an_announcement_says_how_many_headers_its_leg_takes(said: str, headers: int) -> None:
+    """Where it says nothing, four; what is no such number is malformed."""
+    assert parsed(Headers=said).headers == headers
+    with pytest.raises(MalformedAnnouncement):
+        parsed(Headers="5")
+
+
 def test_unknown_variables_and_nonces_are_refused() -> None:
     """An answer is not written in part."""
     with pytest.raises(PbxStirError):
@@ -222,9 +279,8 @@ def test_any_fields_give_a_call_or_are_malformed(changed: dict[str, object]) -> 
 def test_any_answer_fits_its_lines(variables: list[tuple[str, str]]) -> None:
     """Whatever the values, no write is longer than a line or holds a line break."""
     for name, value in hook.pack_answer(NONCE, variables):
-        assert len(name) + len(value) < 1000
+        assert len(name) + len(value.encode()) < 1000
         assert value.isprintable()
-        assert value.isascii()
 
 
 @given(st.text(max_size=50))
