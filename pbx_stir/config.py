@@ -25,6 +25,8 @@ Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z")]
 Host = Annotated[str, Meta(pattern=r"\A[!-~]{1,255}\Z")]
 HostName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")]
+DisplayName = Annotated[str, Meta(max_length=64)]
+CallReason = Annotated[str, Meta(max_length=96)]
 Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
 
 
@@ -80,10 +82,20 @@ class TrunkSection(_Strict, frozen=True):
 
 
 class OriginatorSection(_Strict, frozen=True):
-    """``[[originator]]``: the numbers that one endpoint or account may claim."""
+    """``[[originator]]``: what one endpoint or account may claim, and what is said of it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=80)]
+    numbers: tuple[str, ...] | None = None
+    display_name: DisplayName = ""
+    call_reason: CallReason = ""
+
+
+class CallerSection(_Strict, frozen=True):
+    """``[[caller]]``: what is said of whoever calls as one of these numbers."""
+
     numbers: tuple[str, ...]
+    display_name: DisplayName = ""
+    call_reason: CallReason = ""
 
 
 class RedisSection(_Strict, frozen=True):
@@ -255,6 +267,7 @@ class Configuration(_Strict, frozen=True):
     credential: tuple[CredentialSection, ...] = ()
     trunk: tuple[TrunkSection, ...] = ()
     originator: tuple[OriginatorSection, ...] = ()
+    caller: tuple[CallerSection, ...] = ()
     verification: VerificationSection = VerificationSection()
     route: tuple[RouteSection, ...] = ()
     advertisement: Annotated[tuple[AdvertisementSection, ...], Meta(max_length=16)] = ()

@@ -21,7 +21,7 @@ from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.certificates.fetch import X5uFetcher
 from pbx_stir.certificates.revocation import RevocationWatch
 from pbx_stir.certificates.watching import is_url, watching
-from pbx_stir.config import Loaded, RedisSection, TrunkSection
+from pbx_stir.config import Loaded, RedisSection
 from pbx_stir.directory.advertisements import MEDIA_TYPE as ADVERTISEMENT_TYPE
 from pbx_stir.directory.advertisements import Advertisements, AdvertisementSource, SignedBy
 from pbx_stir.directory.enum import EnumDirectory, EnumSettings
@@ -37,13 +37,12 @@ from pbx_stir.errors import (
 from pbx_stir.redis_backend.settings import RedisSettings
 from pbx_stir.redis_backend.settings import settings as redis_settings
 from pbx_stir.services.authentication import NeverSigned
-from pbx_stir.services.trunk import Callers, Trunk
-from pbx_stir.stir import credential, number
+from pbx_stir.stir import credential
 from pbx_stir.stir.advertisement import MAX_OCTETS as ADVERTISEMENT_OCTETS
 from pbx_stir.stir.advertisement import check_cps_url
 from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.credential import Credential
-from pbx_stir.stir.number import NumberRules, NumberSet
+from pbx_stir.stir.number import NumberSet
 from pbx_stir.stir.x5u import EgressRule
 
 
@@ -53,62 +52,6 @@ def number_set(loaded: Loaded, key: str, items: Iterable[str], digits: int = 15)
         return NumberSet.parse(items, max_digits=digits)
     except MalformedNumber as error:
         hint = 'such as "+12125551234", "+12125551200-+12125551299" or "+1212555*"'
-        raise loaded.wrong(key, error.message, hint) from error
-
-
-def callers(loaded: Loaded) -> Callers:
-    """The trunks, and who may claim which number on them."""
-    trunks: dict[str, Trunk] = {}
-    for index, section in enumerate(loaded.values.trunk):
-        if section.name in trunks:
-            raise loaded.wrong(f"trunk[{index}].name", f"a second trunk {section.name!r}")
-        trunks[section.name] = _trunk(loaded, f"trunk[{index}]", section)
-    originators: dict[str, NumberSet] = {}
-    for index, one in enumerate(loaded.values.originator):
-        if one.name in originators:
-            raise loaded.wrong(f"originator[{index}].name", f"a second originator {one.name!r}")
-        originators[one.name] = number_set(loaded, f"originator[{index}].numbers", one.numbers)
-    return Callers(trunks, originators)
-
-
-def _trunk(loaded: Loaded, key: str, section: TrunkSection) -> Trunk:
-    try:
-        rules = NumberRules(
-            country_code=section.country_code,
-            national_prefix=section.national_prefix,
-            international_prefixes=section.international_prefixes,
-            strip=section.strip,
-            max_digits=section.max_digits,
-        )
-    except ConfigurationError as error:
-        raise loaded.wrong(key, error.message, error.hint) from error
-    presents = ""
-    if section.present != "from":
-        presents = _number(loaded, f"{key}.present", section.present, section.max_digits)
-    aliases: dict[str, tuple[str, ...]] = {}
-    for did, listed in section.called.items():
-        meant = (listed,) if isinstance(listed, str) else listed
-        at = f"{key}.called.{did}"
-        if not 1 <= len(meant) <= number.MOST_ALIASES:
-            raise loaded.wrong(at, f"not 1 to {number.MOST_ALIASES} numbers")
-        aliases[did] = tuple(_number(loaded, at, one, section.max_digits) for one in meant)
-    return Trunk(
-        name=section.name,
-        rules=rules,
-        numbers=number_set(loaded, f"{key}.numbers", section.numbers, section.max_digits),
-        presents=presents,
-        attest=section.attest,
-        aliases=aliases,
-        wait_for_passport_ms=section.wait_for_passport_ms,
-        in_band=section.in_band,
-    )
-
-
-def _number(loaded: Loaded, key: str, text: str, max_digits: int) -> str:
-    try:
-        return number.canonical(text, max_digits=max_digits)
-    except MalformedNumber as error:
-        hint = 'digits with the country code, "+12125551234"'
         raise loaded.wrong(key, error.message, hint) from error
 
 

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from pbx_stir import configured, configured_pbxs, configured_retrieval
+from pbx_stir import configured, configured_callers, configured_pbxs, configured_retrieval
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.certificates.allowed import fetching
 from pbx_stir.certificates.anchors import AnchorFiles
@@ -83,7 +83,7 @@ def build(loaded: Loaded) -> Daemon:
 def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     values, monotonic = loaded.values, time.monotonic
     state = configured.state_dir(loaded)
-    callers = configured.callers(loaded)
+    callers = configured_callers.callers(loaded)
     credentials = configured.credentials(loaded)
     anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
     spc = configured.spc_policy(loaded)

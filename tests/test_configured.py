@@ -12,7 +12,9 @@ import pytest
 from lab.companies import Authority, tls_certificate
 from pbx_stir import config, configured
 from pbx_stir.config import Loaded
+from pbx_stir.configured_callers import callers
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.services.trunk import Shown
 from pbx_stir.stir import sealing
 from pbx_stir.stir.number import DEFAULT_EMERGENCY
 from pbx_stir.stir.tnauthlist import TnAuthList
@@ -38,18 +40,44 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.mark.parametrize(
     ("text", "make", "said"),
     [
-        ('[[trunk]]\nname="a"\n[[trunk]]\nname="a"', configured.callers, "trunk[1].name: a second"),
+        (
+            '[[trunk]]\nname="a"\n[[trunk]]\nname="a"',
+            callers,
+            "trunk[1].name: a second",
+        ),
         (
             '[[originator]]\nname="a"\nnumbers=[]\n[[originator]]\nname="a"\nnumbers=[]',
-            configured.callers,
+            callers,
             "originator[1].name: a second originator 'a'",
         ),
-        ('[[originator]]\nname="a"\nnumbers=["x"]', configured.callers, "originator[0].numbers: "),
-        ('[[trunk]]\nname="a"\nnumbers=["12-1"]', configured.callers, "trunk[0].numbers: "),
-        ('[[trunk]]\nname="a"\ncountry_code="1234"', configured.callers, "trunk[0]: "),
-        ('[[trunk]]\nname="a"\npresent="sip:x"', configured.callers, "trunk[0].present: "),
-        ('[[trunk]]\nname="a"\ncalled={"9"="x"}', configured.callers, "trunk[0].called.9: "),
-        ('[[trunk]]\nname="a"\ncalled={"9"=[]}', configured.callers, "trunk[0].called.9: not 1"),
+        (
+            '[[originator]]\nname="a"\nnumbers=["x"]',
+            callers,
+            "originator[0].numbers: ",
+        ),
+        (
+            '[[originator]]\nname="a"\ndisplay_name="Smith & Sons"',
+            callers,
+            "originator[0].display_name: 'Smith & Sons' has signs",
+        ),
+        (
+            '[[caller]]\nnumbers=["12125551234"]\ncall_reason="a\\u202eb"',
+            callers,
+            "caller[0].call_reason: ",
+        ),
+        ('[[trunk]]\nname="a"\nnumbers=["12-1"]', callers, "trunk[0].numbers: "),
+        ('[[trunk]]\nname="a"\ncountry_code="1234"', callers, "trunk[0]: "),
+        ('[[trunk]]\nname="a"\npresent="sip:x"', callers, "trunk[0].present: "),
+        (
+            '[[trunk]]\nname="a"\ncalled={"9"="x"}',
+            callers,
+            "trunk[0].called.9: ",
+        ),
+        (
+            '[[trunk]]\nname="a"\ncalled={"9"=[]}',
+            callers,
+            "trunk[0].called.9: not 1",
+        ),
         (ROUTE + ROUTE, configured.routes, "route: two routes"),
         (
             '[[route]]\nprefix="+1"\ncps=["http://a"]',
@@ -96,13 +124,21 @@ called = { "4210" = "+12125551210", "800" = ["12125551211", "12125551212"] }
 [[trunk]]
 name = "long"
 max_digits = 18
+in_band = true
 present = "123456789012345678"
 [[originator]]
 name = "PJSIP/alice"
 numbers = ["+12125551234"]
+display_name = "Alice Müller"
+[[originator]]
+name = "PJSIP/bob"
+call_reason = "Your order"
+[[caller]]
+numbers = ["+1212555*"]
+display_name = "Example Inc."
 """,
     )
-    made = configured.callers(loaded)
+    made = callers(loaded)
     trunk = made.trunks["a"]
     assert trunk.presents == "12125551200"
     assert trunk.attest == "B"
@@ -110,6 +146,10 @@ numbers = ["+12125551234"]
     assert trunk.aliases == {"4210": ("12125551210",), "800": ("12125551211", "12125551212")}
     assert made.trunks["long"].presents == "123456789012345678"
     assert "12125551234" in made.originators["PJSIP/alice"]
+    assert "PJSIP/bob" not in made.originators
+    assert (trunk.in_band, made.trunks["long"].in_band) == (False, True)
+    assert made.shown(("PJSIP/alice",), "12125551234") == Shown("Alice Müller")
+    assert made.shown(("PJSIP/bob",), "12125551234") == Shown("Example Inc.", "Your order")
 
 
 def test_routes_with_pinned_keys_and_our_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pbx_stir import configured, configured_pbxs, configured_retrieval
+from pbx_stir import configured, configured_callers, configured_pbxs, configured_retrieval
 from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.wallet import check_wallet
@@ -49,7 +49,7 @@ def check_files(loaded: Loaded, now: float) -> Iterator[Finding]:
 def _parts(loaded: Loaded) -> Iterator[Finding]:
     """Each part that is made of one section alone."""
     parts: tuple[tuple[str, Callable[[Loaded], object]], ...] = (
-        ("trunk", configured.callers),
+        ("trunk", configured_callers.callers),
         ("route", configured.routes),
         ("numbers", configured.never_signed),
         ("cover", configured_retrieval.cover),

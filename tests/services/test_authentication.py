@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from pbx_stir.services.authentication import AuthenticationService, NeverSigned
 from pbx_stir.services.call import Call, Direction, Outcome, Reason, Status
-from pbx_stir.services.trunk import Callers, Trunk
-from pbx_stir.stir import passport, sealing
+from pbx_stir.services.trunk import Callers, Shown, Trunk
+from pbx_stir.stir import passport, rich_call_data, sealing
+from pbx_stir.stir.constraints import ClaimConstraints
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.number import NumberRules, NumberSet
 from pbx_stir.stir.tnauthlist import TnAuthList
@@ -196,3 +198,52 @@ async def test_a_number_without_cps_or_key_is_not_stored_for(reason: Reason) -> 
     office.directory.reason = reason
     assert (await office.sign()).reason is reason
     assert office.placement.stored == []
+
+
+NAMED = Callers(
+    {"carrier": TRUNK},
+    named={"PJSIP/alice": Shown(name="Alice Müller"), "sales": Shown("Sales", "Your order")},
+    numbered=(
+        (NumberSet.parse(["12125551250"]), Shown("Other")),
+        (NumberSet.parse(["12125551200-12125551299"]), Shown("Example Inc.", "Business")),
+    ),
+)
+
+
+async def test_a_name_comes_from_the_originator_then_from_the_number() -> None:
+    """Each of name and reason by itself: who calls comes before which number he calls as."""
+    office = Office(callers=NAMED)
+    for originator, name, reason in (
+        (("PJSIP/alice",), "Alice Müller", "Business"),
+        (("PJSIP/x", "sales"), "Sales", "Your order"),
+        (("PJSIP/x",), "Example Inc.", "Business"),
+    ):
+        await office.sign(originator=originator)
+        token = office.stored()[-1]
+        said = rich_call_data.read(token)
+        assert (token.ppt, said.name, said.reason) == ("rcd", name, reason)
+    assert (await office.sign(orig="12125551250")).reason is Reason.STORED
+    assert NAMED.shown((), "12125551250") == Shown("Other", "Business")
+    assert NAMED.shown(("PJSIP/bob",), "13105552000") == Shown()
+
+
+async def test_a_shaken_passport_keeps_its_kind_with_a_name() -> None:
+    """The name is one more claim, which those who do not know it ignore."""
+    office = Office(credential_for(SPC), callers=NAMED)
+    await office.sign()
+    token = office.stored()[0]
+    assert (token.ppt, rich_call_data.read(token).name) == ("shaken", "Alice Müller")
+
+
+async def test_the_certificates_constraints_are_kept() -> None:
+    """A name that the certificate forbids is left out, one that it lists is signed."""
+    free = credential_for()
+    forbids = ClaimConstraints(must_exclude=("crn",))
+    lists = ClaimConstraints(permitted=(("rcd", ('{"nam":"Alice Müller"}', '{"nam":"A"}')),))
+    office = Office(replace(free, constraints=(forbids, lists)), callers=NAMED)
+    await office.sign()
+    said = rich_call_data.read(office.stored()[0])
+    assert (said.name, said.reason) == ("Alice Müller", "")
+    await office.sign(originator=("sales",))
+    token = office.stored()[-1]
+    assert (token.ppt, "rcd" in token.claims, "crn" in token.claims) == ("", False, False)
