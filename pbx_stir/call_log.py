@@ -112,6 +112,8 @@ class CallLogFile:
         line["signer"] = self._text(outcome.signer)
         if outcome.diverted_by:
             line["diverted_by"] = self._show(outcome.diverted_by)
+        if outcome.identity:
+            line["identity_headers"] = len(outcome.identity)
         if outcome.name:
             line["name"] = self._text(outcome.name)
         if outcome.call_reason:

@@ -310,3 +310,24 @@ def test_a_closed_standard_output_costs_lines_only(
     log.close()
     assert not log._thread.is_alive()
     assert "1 lines lost" in caplog.text
+
+
+def test_a_forwarded_call_says_who_forwards_it_and_what_it_carries(tmp_path: Path) -> None:
+    """The number of ours, and how many Identity headers the call has itself; never the headers."""
+    path = tmp_path / "calls.jsonl"
+    log = CallLogFile(path, numbers="short")
+    outcome = Outcome(
+        Reason.FORWARDED,
+        Status.STORED,
+        orig=ALICE,
+        dest=BOB,
+        diverted_by="14155553000",
+        identity=("a.b.c", "d.e.f"),
+    )
+    log.record(record(outcome, came_in="carrier-2"))
+    log.close()
+    (line,) = lines(path)
+    assert (line["status"], line["reason"]) == ("stored", "forwarded")
+    assert line["diverted_by"] == "1415555xxxx"
+    assert line["identity_headers"] == 2
+    assert "a.b.c" not in path.read_text()

@@ -154,7 +154,7 @@ def _anchors(name: str) -> Anchors:
 async def _judge(
     args: argparse.Namespace, lines: Sequence[str], numbers: Numbers, anchors: Anchors
 ) -> list[Finding]:
-    from pbx_stir.cli.verify_output import Finding
+    from pbx_stir.cli.verify_output import Finding, way
     from pbx_stir.services.judgement import Fetches, Judge, VerificationPolicy
 
     source, close = _source(args)
@@ -168,7 +168,11 @@ async def _judge(
 
     async def judged() -> list[Finding]:
         return [
-            Finding(_named(one), await judge.judge(one, numbers, now, give_up_at, fetches))
+            Finding(
+                _named(one),
+                await judge.judge(one, numbers, now, give_up_at, fetches),
+                way(one.diverted),
+            )
             for one in candidates
         ]
 

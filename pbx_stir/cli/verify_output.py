@@ -11,6 +11,8 @@ from pbx_stir.services.call import Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Numbers
 from pbx_stir.services.judgement import Judged
 from pbx_stir.services.steps import furthest, is_failure
+from pbx_stir.stir.diversion import Diverted, diverting_number
+from pbx_stir.stir.passport import Passport
 
 _REMEDIES: Final = {
     Reason.MALFORMED: "the sender's software does not write RFC 8225 tokens",
@@ -33,7 +35,10 @@ _REMEDIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What all tokens of a file came to; the fields are those of ``--json``."""
+    """What all tokens of a file came to; the fields from ``verdict`` on are those of ``--json``.
+
+    All but the last one, which says who passed the call on.
+    """
 
     valid: bool
     verdict: str
@@ -43,6 +48,7 @@ class Verdict:
     dest: str
     signer: str
     rejections: tuple[dict[str, str], ...]
+    diverted_by: str = ""
 
     @classmethod
     def of(cls, results: Sequence[Judged | Rejection], numbers: Numbers) -> Verdict:
@@ -56,7 +62,15 @@ class Verdict:
             if isinstance(one, Judged):
                 passed = Verstat.PASSED.value
                 return cls(
-                    True, passed, "verified", one.attest, one.orig, one.dest, one.signer, shown
+                    True,
+                    passed,
+                    "verified",
+                    one.attest,
+                    one.orig,
+                    one.dest,
+                    one.signer,
+                    shown,
+                    one.diverted_by,
                 )
         worst = furthest(rejections)
         failed = any(is_failure(one) for one in rejections)
@@ -77,13 +91,15 @@ def print_verdict(verdict: Verdict, *, as_json: bool, stream: TextIO, brief: boo
     """Print ``verdict`` for a program, or for a person; ``brief`` leaves the rejections out."""
     if as_json:
         fields = asdict(verdict)
-        del fields["valid"]
+        del fields["valid"], fields["diverted_by"]
         print(json.dumps(fields), file=stream)
         return
     said = f"{verdict.verdict} ({verdict.reason})"
     if verdict.valid:
         attested = f", attestation {verdict.attest}" if verdict.attest else ""
         said += f": {verdict.orig} to {verdict.dest}, signed by {_shown(verdict.signer)}{attested}"
+        if verdict.diverted_by:
+            said += f", passed on by {verdict.diverted_by}"
     print(said, file=stream)
     if brief or verdict.valid:
         return
@@ -94,10 +110,31 @@ def print_verdict(verdict: Verdict, *, as_json: bool, stream: TextIO, brief: boo
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one token of the file came to; ``what`` describes it."""
+    """What one token of the file came to; ``what`` describes it.
+
+    ``way`` is the chain of diversions that it stands for, a sentence each.
+    """
 
     what: str
     result: Judged | Rejection
+    way: tuple[str, ...] = ()
+
+
+def way(diverted: Diverted | None) -> tuple[str, ...]:
+    """Who has called whom, and who has passed the call on to whom, in the order it happened."""
+    if diverted is None:
+        return ()
+    original = diverted.original
+    said = [f"{original.orig or original.orig_uri} calls {_dest(original)}, iat {original.iat}"]
+    for before, one in zip(diverted.all, diverted.diversions, strict=False):
+        number = diverting_number(one, max_digits=32)
+        later = f"{one.iat - before.iat} s later"
+        said.append(f"{number} passes the call on to {_dest(one)}, {later}, {one.ppt}")
+    return tuple(said)
+
+
+def _dest(token: Passport) -> str:
+    return ", ".join([*token.dest, *token.dest_uri])
 
 
 # the steps in the order in which they are taken, and what each one asks
@@ -120,6 +157,8 @@ def print_steps(findings: Sequence[Finding], stream: TextIO) -> None:
     """Print, token by token, which questions were asked, and where the answer was no."""
     for one in findings:
         print(f"\n{_shown(one.what)}", file=stream)
+        for number, step in enumerate(one.way, start=1):
+            print(f"  {number}.   {_shown(step)}", file=stream)
         failed = one.result.step if isinstance(one.result, Rejection) else ""
         if failed and failed not in _ASKED:
             print(f"  no   {failed}", file=stream)
