@@ -34,7 +34,7 @@ CDR_COLUMNS = (
     *("uniqueid", "linkedid", "clid", "src", "dst", "dcontext", "channel", "dstchannel"),
     *("duration", "billsec", "disposition", "accountcode", "userfield"),
     *("stir_verstat", "stir_reason", "stir_attest", "stir_signer", "stir_ms", "stir_id"),
-    *("stir_status", "stir_out_reason", "stir_out_ms", "stir_out_id"),
+    *("stir_status", "stir_out_reason", "stir_out_ms", "stir_out_id", "stir_diverted_by"),
 )
 CEL_COLUMNS = ("eventtype", "eventtime", "userdeftype", "eventextra", "linkedid", "uniqueid")
 

@@ -69,6 +69,7 @@ class Company:
     first: str
     count: int
     folder: Path
+    spc: str = ""
     config: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,8 +78,8 @@ class Company:
 
     @property
     def numbers(self) -> TnAuthList:
-        """Its numbers, as its certificate has them."""
-        return TnAuthList(ranges=((self.first, self.count),))
+        """Its numbers, as its certificate has them, beside its provider's code if it has one."""
+        return TnAuthList(spcs=(self.spc,) if self.spc else (), ranges=((self.first, self.count),))
 
     def number(self, index: int) -> str:
         """One of its numbers."""
@@ -95,8 +96,16 @@ class Company:
         routes: Sequence[str],
         pbxs: Sequence[Manager],
         more: str = "",
+        tables: str = "",
+        x5u: str = "https://certificates.example.com",
+        verification: str = "",
     ) -> None:
-        """Write the certificate, the secrets and the configuration file."""
+        """Write the certificate, the secrets and the configuration file.
+
+        ``x5u`` is the URL of the folder where the certificate is; ``more`` are lines for the top of
+        the file, ``tables`` for its end, ``verification`` for that table. With a provider's code
+        its PASSporTs are shaken.
+        """
         certificate, key = authority.issue(self.folder, self.name, self.numbers)
         last = self.number(self.count - 1)
         text = f'state_dir = "state"\n{more}\n'
@@ -116,7 +125,8 @@ secret_file = "{secret.name}"
 [[credential]]
 certificate = "{certificate.name}"
 key = "{key.name}"
-x5u = "https://certificates.example.com/{self.name}.pem"
+x5u = "{x5u}/{self.name}.pem"
+{'ppt = "shaken"' if self.spc else ""}
 
 [[trunk]]
 name = "carrier"
@@ -125,6 +135,7 @@ numbers = ["+{self.first}-+{last}"]
 
 [verification]
 trust = ["{trust}"]
+{verification}
 
 [outgoing]
 tls_ca = "{cps_ca}"
@@ -138,7 +149,7 @@ file = "calls.jsonl"
 """
         for prefix in routes:
             text += f'\n[[route]]\nprefix = "+{prefix}"\ncps = ["{cps}"]\n'
-        self.config.write_text(text)
+        self.config.write_text(text + tables)
 
 
 def tls_certificate(folder: Path, name: str, hosts: Sequence[str]) -> tuple[Path, Path, Path]:

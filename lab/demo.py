@@ -12,35 +12,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lab.asterisk import Instance, LabError
+from lab.networks import Networks, NetworksDemo
 from lab.processes import pbx_stir
 from lab.stage import Stage, software
+from lab.table import COLUMNS, Line, play
 
 Row = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the table: a call as one PBX's CDR tells it, and what was expected."""
-
-    call: str
-    where: str
-    expected: tuple[str, ...]
-    found: tuple[str, ...]
-    ms: str
-    budget_ms: int | None = None
-
-    @property
-    def agrees(self) -> bool:
-        """As expected, and not held for longer than it may be."""
-        if self.expected != self.found:
-            return False
-        if self.budget_ms is None:
-            return True
-        return self.ms.isascii() and self.ms.isdigit() and int(self.ms) <= self.budget_ms
 
 
 class Demo:
@@ -213,20 +193,16 @@ def _wait(true: Callable[[], bool], what: str, seconds: float = 10) -> None:
         time.sleep(0.02)
 
 
-def _print(line: Line) -> None:
-    found, expected = " ".join(line.found), " ".join(line.expected)
-    if line.budget_ms is not None:
-        expected += f", at most {line.budget_ms} ms"
-    print(_COLUMNS.format("ok" if line.agrees else "NO", line.call, line.where, found, line.ms))
-    print(_COLUMNS.format("", "", "expected", expected, ""), flush=True)
-
-
-_COLUMNS = "{:3}{:22}{:10}{:52}{:>6}"
-
-
 def main() -> int:
     """Run the scenes and print the table."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("calls", "networks"),
+        default="calls",
+        help="genuine and false calls (default), or calls that cross networks and are forwarded",
+    )
     parser.add_argument(
         "--wrong-anchor",
         action="store_true",
@@ -241,10 +217,12 @@ def main() -> int:
     try:
         found = software()
         print(f"Asterisk {found.version}; what was found is read from the PBXs' own CDRs\n")
-        print(_COLUMNS.format("", "call", "at", "found", "ms"))
-        with Stage(found, wrong_anchor=args.wrong_anchor) as stage:
+        print(COLUMNS.format("", "call", "at", "found", "ms"))
+        networks = args.what == "networks"
+        with Networks(found) if networks else Stage(found, wrong_anchor=args.wrong_anchor) as stage:
             try:
-                agreed = _play(Demo(stage))
+                demo = NetworksDemo(stage) if isinstance(stage, Networks) else Demo(stage)
+                agreed = play(demo.scenes)
             finally:
                 if args.keep_logs:
                     _keep_logs(stage.folder, Path(args.keep_logs))
@@ -254,19 +232,6 @@ def main() -> int:
     seconds = time.monotonic() - began
     print(f"\n{'all as expected' if agreed else 'NOT as expected'}; {seconds:.0f} s")
     return 0 if agreed else 1
-
-
-def _play(demo: Demo) -> bool:
-    agreed = True
-    for scene in demo.scenes:
-        try:
-            for line in scene():
-                _print(line)
-                agreed = agreed and line.agrees
-        except LabError as error:
-            print(f"NO {scene.__name__}: {error}", flush=True)
-            agreed = False
-    return agreed
 
 
 def _keep_logs(folder: Path, to: Path) -> None:

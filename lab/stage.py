@@ -41,7 +41,7 @@ class Stage:
         self.pbx_m = self._pbx(software, "m", STRANGER)
         self._connect()
         self._cps_certificate = tls_certificate(self.folder, "cps", ["127.0.0.1"])
-        self.cps_url = f"https://127.0.0.1:{_free_port()}"
+        self.cps_url = f"https://127.0.0.1:{free_port()}"
         self.cps = Service("cps", ["cps", "--config", str(self._cps_config())], self.folder)
         self.listener_a = Service(
             "listener-a", ["run", "--config", str(self.a.config)], self.folder
@@ -126,7 +126,7 @@ trust = ["{self.authority.anchor}"]
             self._stack.enter_context(listener)
         self.wait_listeners()
         for listener, company in ((self.listener_a, self.a), (self.listener_b, self.b)):
-            listener.wait_until(partial(_has_tokens, company), "given storage tokens")
+            listener.wait_until(partial(has_tokens, company), "given storage tokens")
         pbx_stir("keys", "publish", "--config", str(self.m.config))
         for company in (self.a, self.b, self.m):
             self.cps.wait_until(partial(self._has_records, company), "given records")
@@ -139,7 +139,7 @@ trust = ["{self.authority.anchor}"]
     def wait_listeners(self) -> None:
         """Wait until both PBXs know that their listener is there."""
         for listener, pbx in ((self.listener_a, self.pbx_a), (self.listener_b, self.pbx_b)):
-            listener.wait_until(partial(_heard, pbx), "known to its PBX")
+            listener.wait_until(partial(heard, pbx), "known to its PBX")
 
     def _cps_answers(self) -> bool:
         return bool(self._get("/health"))
@@ -157,16 +157,19 @@ trust = ["{self.authority.anchor}"]
             return b""
 
 
-def _has_tokens(company: Company) -> bool:
+def has_tokens(company: Company) -> bool:
+    """Whether the company's listener has storage tokens."""
     # a file that is empty has had all its tokens brought into memory
     return any((company.folder / "state" / "wallet").glob("*/*.tokens"))
 
 
-def _heard(pbx: Instance) -> bool:
+def heard(pbx: Instance) -> bool:
+    """Whether the PBX knows that its listener is there."""
     return "STIR_HEARTBEAT" in pbx.cli("dialplan show globals")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

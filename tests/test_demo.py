@@ -90,6 +90,24 @@ def test_all_is_as_expected(tmp_path: Path) -> None:
         assert any(reason in row for row in rows)
 
 
+def test_calls_that_cross_networks_are_as_expected(tmp_path: Path) -> None:
+    """Gateways both ways, forwards and a transfer: C's own Asterisk says success, too."""
+    done = demo(tmp_path, "networks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("ok ", "NO "))]
+    assert len(rows) >= 18
+    assert all(row.startswith("ok ") for row in rows)
+    for said in (
+        "passed-on",
+        "1 success A",
+        "stored forwarded",
+        "by 13105552090",
+        "by 17205556090",
+    ):
+        assert any(said in row for row in rows)
+    assert any("skipped caller-not-allowed" in row for row in rows)
+
+
 def test_a_wrong_anchor_is_noticed(tmp_path: Path) -> None:
     """Where B trusts another authority the genuine call does not pass, and the demo says so."""
     done = demo(tmp_path, "--wrong-anchor")
