@@ -270,10 +270,10 @@ end
 
 -- Give the call the Identity header that the answer has for it. FreeSWITCH would write it twice: as it writes
 -- its own, and as a header of ours.
-local function carry(nonce)
+local function carry(of_nonce)
   local parts = {}
   for part = 1, MOST_HEADER_PARTS do
-    local name = "stir_identity_" .. nonce .. "_1_" .. part
+    local name = "stir_identity_" .. of_nonce .. "_1_" .. part
     parts[part] = get(name)
     session:setVariable(name, nil)
   end

@@ -13,7 +13,7 @@ from typing import Protocol
 from pbx_stir.errors import MalformedNumber, MalformedPassport, TooLarge
 from pbx_stir.services import forwarding, placement, treatment
 from pbx_stir.services.brought import BroughtCalls
-from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Status
+from pbx_stir.services.call import Call, Mode, Outcome, Reason, Rejection, Status
 from pbx_stir.services.parcel import Parcel, Unsigned
 from pbx_stir.services.placement_service import BarePlacement, CallPlacement, StoreResult
 from pbx_stir.services.trunk import Callers, Shown, Trunk
@@ -78,9 +78,13 @@ _SKIPPED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class _Making:
-    """A parcel that may be made; ``stores`` is False where nothing of it is for a CPS."""
+    """A parcel that may be made.
+
+    ``in_band``: the call itself carries it too. ``stores`` is False where nothing is for a CPS.
+    """
 
     parcel: Callable[[], Parcel]
+    in_band: bool
     stores: bool = True
 
 
@@ -122,14 +126,14 @@ class AuthenticationService:
             # 2: and that the caller is authorised to claim it
             make = self._entitled(call, trunk, orig, dest, now)
             # 3: discover the CPSs and every key of the called number
-            destination = await self._destination(make, trunk, dest, give_up_at)
+            destination = await self._destination(make, dest, give_up_at)
             # 4: sign, encrypt one copy a key, and store at each CPS before the call is placed
             parcel = make.parcel()
-            results = await self._store(parcel, destination, trunk, dest, give_up_at)
+            headers = _headers(parcel) if make.in_band else ()
+            results = await self._store(make, parcel, destination, dest, give_up_at)
         except Unsigned as why:
             status = Status.SKIPPED if why.reason in _SKIPPED else Status.ERROR
             return Outcome(why.reason, status, orig=orig, dest=dest, detail=why.detail)
-        headers = _headers(parcel) if trunk.in_band else ()
         return _sent(parcel, results, headers, orig, dest)
 
     def _trunk(self, call: Call) -> Trunk:
@@ -180,16 +184,19 @@ class AuthenticationService:
         What came in by a trunk is never signed for as ours: a stranger who calls a forwarding
         extension with our own number as caller ID would else leave with our signature under it.
         """
+        # a call that is only watched is given nothing to carry
+        in_band, most = trunk.in_band and call.mode is Mode.ON, call.headers
         brought = self._brought.of(call, now) if call.came_in else None
         if brought is not None:
-            in_band, most = trunk.in_band, call.headers
             through = placement.through(brought, orig, dest, now, in_band=in_band, most=most)
             if through is not None:
-                return _Making(lambda: through, stores=bool(through.stored))
+                return _Making(lambda: through, in_band, stores=bool(through.stored))
             forward = forwarding.plan(
                 brought, orig, dest, now, lambda number: self._credential(trunk, number, now)
             )
-            return _Making(lambda: forwarding.sign(forward, now, in_band=in_band, most=most))
+            return _Making(
+                lambda: forwarding.sign(forward, now, in_band=in_band, most=most), in_band
+            )
         credential = self._credential(trunk, orig, now)
         if call.came_in:
             detail = f"the call came in by trunk {call.came_in!r}"
@@ -197,7 +204,7 @@ class AuthenticationService:
         if not self._callers.may_claim(call.originator, trunk, orig):
             raise Unsigned(Reason.CALLER_NOT_ALLOWED, "not one of the originator's numbers")
         shown = self._callers.shown(call.originator, orig)
-        return _Making(lambda: self._sign(credential, trunk, shown, orig, dest, now))
+        return _Making(lambda: self._sign(credential, trunk, shown, orig, dest, now), in_band)
 
     def _sign(
         self,
@@ -231,22 +238,20 @@ class AuthenticationService:
             signer=credential.signer,
         )
 
-    async def _destination(
-        self, make: _Making, trunk: Trunk, dest: str, give_up_at: float
-    ) -> Destination:
+    async def _destination(self, make: _Making, dest: str, give_up_at: float) -> Destination:
         """Where to store it; a call that carries it itself also goes on where nobody is known."""
         if not make.stores:
             return Destination()
         destination = await self._directory.destination(dest, give_up_at)
-        if destination.reason is not None and not trunk.in_band:
+        if destination.reason is not None and not make.in_band:
             raise Unsigned(destination.reason, destination.detail)
         return destination
 
     async def _store(
         self,
+        make: _Making,
         parcel: Parcel,
         destination: Destination,
-        trunk: Trunk,
         dest: str,
         give_up_at: float,
     ) -> Sequence[StoreResult]:
@@ -262,7 +267,7 @@ class AuthenticationService:
             try:
                 blobs = _sealed(parcel, destination.keys, dest)
             except TooLarge as error:
-                if not trunk.in_band:
+                if not make.in_band:
                     raise Unsigned(Reason.TOO_LARGE, str(error)) from error
                 return [StoreResult("", Reason.TOO_LARGE, str(error))]
             return await self._placement.store(destination.cps, dest, blobs, give_up_at)

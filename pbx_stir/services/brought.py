@@ -23,8 +23,10 @@ from pbx_stir.stir import diversion
 from pbx_stir.stir.passport import Passport
 
 MOST_CALLS: Final = 10_000
+# of PASSporTs and certificates; parsed they take some three times as much
+MOST_OCTETS: Final = 8 * 1024 * 1024
 # longer than a PASSporT is fresh, so that a leg which comes too late is told so
-KEPT_SECONDS: Final = 300.0
+KEPT_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,14 @@ class Brought:
     called: tuple[str, ...]
     verified: Carried | None = None
     identities: tuple[Carried, ...] = ()
+
+    @property
+    def octets(self) -> int:
+        """How much it holds."""
+        held = [*self.identities, *([self.verified] if self.verified else [])]
+        tokens = {token.token for one in held for token in one.candidate.all}
+        certificates = {der for one in held for der in one.certificates}
+        return sum(map(len, tokens)) + sum(map(len, certificates))
 
 
 class Gathering:
@@ -110,8 +120,16 @@ class Gathering:
 class BroughtCalls:
     """The calls that came in and may leave again; of one process."""
 
-    def __init__(self, *, most: int = MOST_CALLS, seconds: float = KEPT_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        most: int = MOST_CALLS,
+        most_octets: int = MOST_OCTETS,
+        seconds: float = KEPT_SECONDS,
+    ) -> None:
         self._most = most
+        self._most_octets = most_octets
+        self._octets = 0
         self._seconds = seconds
         self._calls: OrderedDict[tuple[str, str], tuple[Brought, str, float]] = OrderedDict()
         self._linked: dict[tuple[str, str], set[str]] = {}
@@ -122,10 +140,11 @@ class BroughtCalls:
     def remember(self, call: Call, brought: Brought, now: float) -> None:
         """``call`` has been verified; what an earlier hook of it left is replaced."""
         self.forget(call)
-        while self._calls and (len(self._calls) >= self._most or self._is_over(now)):
-            self._drop(next(iter(self._calls)))
         if brought.verified is None and not brought.identities:
             return
+        self._octets += brought.octets
+        while self._calls and (self._is_full() or self._is_over(now)):
+            self._drop(next(iter(self._calls)))
         self._calls[call.pbx, call.unique_id] = (brought, call.linked_id, now)
         self._linked.setdefault((call.pbx, call.linked_id), set()).add(call.unique_id)
 
@@ -148,6 +167,9 @@ class BroughtCalls:
             return None
         return brought if brought.came_in == call.came_in else None
 
+    def _is_full(self) -> bool:
+        return len(self._calls) >= self._most or self._octets > self._most_octets
+
     def _is_over(self, now: float) -> bool:
         _, _, since = next(iter(self._calls.values()))
         return not 0 <= now - since < self._seconds
@@ -156,6 +178,7 @@ class BroughtCalls:
         found = self._calls.pop(key, None)
         if found is None:
             return
+        self._octets -= found[0].octets
         linked = (key[0], found[1])
         self._linked[linked].discard(key[1])
         if not self._linked[linked]:

@@ -269,7 +269,9 @@ def _without(call: Call, reason: Reason, detail: str = "") -> Outcome:
 def _late(outcome: Outcome) -> Outcome:
     """What is true of an outcome that came after the PBX had gone on alone."""
     if outcome.status is Status.STORED:
-        return replace(outcome, reason=Reason.STORED_LATE)
+        return replace(outcome, reason=Reason.STORED_LATE, identity=())
+    if outcome.status is Status.IN_BAND:
+        return replace(outcome, reason=Reason.TIMEOUT, status=Status.ERROR, identity=())
     if outcome.verstat is Verstat.PASSED:
         detail = _joined("passed, but after the hold was over", outcome.detail)
         return replace(

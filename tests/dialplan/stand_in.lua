@@ -95,6 +95,9 @@ function freeswitch.msleep(ms)
   if slept > 60000 then error("it never ends") end
   if scenario.answer_ms and slept >= scenario.answer_ms and nonce then
     for number, part in ipairs(scenario.parts or {}) do channel["stir_answer_" .. nonce .. "_" .. number] = part end
+    for number, part in ipairs(scenario.headers or {}) do
+      channel["stir_identity_" .. nonce .. "_1_" .. number] = part
+    end
     channel.stir_answer = (scenario.answer_nonce or nonce) .. "|" .. scenario.answer
   end
   if scenario.hangup_ms and slept >= scenario.hangup_ms then state = "CS_HANGUP" end

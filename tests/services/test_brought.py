@@ -63,6 +63,18 @@ def test_there_is_an_end_to_it() -> None:
     assert calls.of(_call("9"), NOW) is ALONG
 
 
+def test_its_octets_are_bounded() -> None:
+    """What strangers send along in headers fills so much and no more; the oldest goes."""
+    calls = BroughtCalls(most_octets=5 * ALONG.octets)
+    assert ALONG.octets == len(TOKEN.token)
+    for number in range(20):
+        calls.remember(_call(str(number)), ALONG, NOW)
+    assert len(calls) == 5
+    for number in range(20):
+        calls.forget(_call(str(number)))
+    assert calls._octets == 0
+
+
 def test_a_later_hook_replaces_what_an_earlier_one_found() -> None:
     """A call that is verified anew without success has brought nothing."""
     calls = BroughtCalls()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pbx_stir.services.call import Outcome, Reason, Status, Verstat
+from pbx_stir.services.call import Direction, Mode, Outcome, Reason, Status, Verstat
 from pbx_stir.stir import passport
 from pbx_stir.stir.passport import Passport
 from tests.services.networks import Exchange, Pbx, one_number
-from tests.services.world import ALICE, BOB, NOW, SPC, X5U, credential_for
+from tests.services.world import ALICE, BOB, NOW, SPC, X5U, call, credential_for
 
 CAROL = "14155553000"
 
@@ -189,6 +189,14 @@ async def test_our_own_call_is_stored_and_carried() -> None:
     ((token, _),) = scene.bob.opened(BOB)
     assert (said.status, said.reason) == (Status.STORED, Reason.STORED)
     assert said.identity == (passport.identity_header(token),)
+
+
+async def test_a_watched_call_is_given_nothing_to_carry() -> None:
+    """In monitor nothing is set on the call, so the log does not say that it carries anything."""
+    scene = Scene()
+    one = call(Direction.OUTBOUND, orig=ALICE, dest=CAROL, trunk="sip", mode=Mode.MONITOR)
+    said = await scene.alice.authentication.authenticate(one, NOW, 10.0)
+    assert (said.status, said.reason, said.identity) == (Status.SKIPPED, Reason.NO_CPS, ())
 
 
 async def test_our_own_call_is_carried_where_nobody_takes_stores() -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
 from pbx_stir.errors import PbxUnavailable, Unavailable
 from pbx_stir.services.authentication import AuthenticationService
+from pbx_stir.services.brought import Brought, Carried
 from pbx_stir.services.call import Call, Direction, Mode, Outcome, Reason, Status, Verstat
+from pbx_stir.services.candidates import Candidate
 from pbx_stir.services.reception import Clocks, Reception, Record
 from pbx_stir.services.used import Claim, Use, UsedPassports
 from pbx_stir.services.verification import VerificationService
-from tests.services.world import NOW, call
+from tests.services.world import NOW, World, call
 
 
 @dataclass
@@ -209,6 +211,51 @@ async def test_a_late_outcome_is_not_told_and_says_so() -> None:
     reasons = [record.outcome.reason for record in desk.log.records]
     assert reasons == [Reason.STORED_LATE, Reason.TIMEOUT]
     assert desk.log.records[1].outcome.verstat is Verstat.NONE
+
+
+async def test_a_late_header_is_not_said_to_be_carried() -> None:
+    """A call that went on without its Identity header did not carry it, whatever was signed."""
+    outcomes = [
+        Outcome(Reason.IN_BAND, Status.IN_BAND, identity=("a",)),
+        replace(STORED, identity=("a",)),
+    ]
+    desk = Desk(None)
+
+    async def slow(call: Call) -> Outcome:
+        desk.time += call.budget_ms / 1000
+        return outcomes.pop(0)
+
+    desk.service.does = slow
+    await desk.reception.receive(call(Direction.OUTBOUND), desk.pbx)
+    await desk.reception.receive(call(Direction.OUTBOUND), desk.pbx)
+    told = [record.outcome for record in desk.log.records]
+    assert [(one.status, one.reason) for one in told] == [
+        (Status.ERROR, Reason.TIMEOUT),
+        (Status.STORED, Reason.STORED_LATE),
+    ]
+    assert [one.identity for one in told] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("late", "taken", "kept"), [(False, True, 1), (False, False, 0), (True, True, 0)]
+)
+async def test_what_a_call_brought_is_forgotten_where_its_verdict_is_not_taken(
+    late: bool, taken: bool, kept: int
+) -> None:
+    """Its PASSporT is given back, and may be another call's: no leg of this one goes on with it."""
+    desk = Desk(None)
+    brought = desk.reception._brought
+    found = Carried(Candidate(World().token(), (), True), ())
+
+    async def does(one: Call) -> Outcome:
+        brought.remember(one, Brought("carrier", ("1",), identities=(found,)), NOW)
+        desk.time += late * one.budget_ms / 1000
+        return passed(one)
+
+    desk.service.does = does
+    desk.pbx.takes = taken
+    await desk.reception.receive(call(), desk.pbx)
+    assert len(brought) == kept
 
 
 async def test_more_calls_than_are_admitted_are_answered_at_once() -> None:
