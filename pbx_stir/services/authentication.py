@@ -331,6 +331,8 @@ def _sent(
         status = Status.SKIPPED if reason in _SKIPPED else Status.ERROR
     else:
         status, detail = Status.SKIPPED, "it is at the called number's CPS already"
+        if parcel.carried:
+            detail = "it fits no Identity header that can be handed over"
     is_sent = status in {Status.STORED, Status.IN_BAND}
     return Outcome(
         reason,

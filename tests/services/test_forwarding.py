@@ -277,6 +277,39 @@ async def test_a_forwarder_who_claims_anothers_number_is_refused_at_the_far_end(
     assert (verdict.verstat, verdict.reason) == (Verstat.NONE, Reason.NUMBER_NOT_COVERED)
 
 
+NOT_THE_CALLS: dict[str, dict[str, object]] = {
+    "to another number": {"dest": [DAVE]},
+    "of another caller": {"orig": ERIN},
+    "made after it": {"iat": int(NOW) + 30},
+    "too old when it was passed on": {"iat": int(NOW) - 61},
+}
+
+
+@pytest.mark.parametrize("name", NOT_THE_CALLS)
+async def test_a_div_o_around_another_calls_original_is_broken(name: str) -> None:
+    """What stands inside must be of the call that was passed on; it is no failure of this call."""
+    scene = Scene()
+    alice, bob = scene.credentials[ALICE], scene.credentials[BOB]
+    fields: dict[str, object] = {"orig": ALICE, "dest": [BOB], "iat": int(NOW)}
+    fields |= {"x5u": alice.x5u, "key": alice.key} | NOT_THE_CALLS[name]
+    inside = passport.sign(**fields)  # type: ignore[arg-type]
+    outer = passport.sign(
+        orig=ALICE,
+        dest=[CAROL],
+        iat=int(NOW),
+        x5u=bob.x5u,
+        key=bob.key,
+        ppt="div-o",
+        extra={"div": {"tn": BOB}, "opt": inside.token},
+    )
+    key = scene.exchange.directory.keys[CAROL][0]
+    blob = sealing.seal(outer.token, (*bob.chain, *alice.chain), key, CAROL)
+    scene.exchange.placement.held[CAROL] = [blob]
+    one, verdict = await scene.pbx[CAROL].comes_in(dest=CAROL)
+    assert (verdict.verstat, verdict.reason) == (Verstat.NONE, Reason.BROKEN_DIVERSION)
+    assert (await scene.pbx[CAROL].leaves(one, DAVE)).status is Status.SKIPPED
+
+
 async def test_in_band_div_stands_beside_the_original() -> None:
     """By a SIP trunk the original goes along in a header of its own, and div beside it."""
     scene = Scene()

@@ -173,6 +173,14 @@ async def test_what_lies_at_the_cps_already_is_not_stored_again() -> None:
     assert len(scene.exchange.placement.held[BOB]) == 1
 
 
+async def test_a_header_that_no_pbx_can_be_given_is_left_out() -> None:
+    """A stranger's URL with what a dialplan might expand goes into no header of ours."""
+    scene = Scene()
+    said = await scene.through(scene.token(x5u="https://a.example/${HOME}"), trunk="sip")
+    assert (said.status, said.reason, said.identity) == (Status.SKIPPED, Reason.PASSED_ON, ())
+    assert "no Identity header" in said.detail
+
+
 async def test_sip_to_sip_keeps_its_header() -> None:
     """A PBX between two SIP trunks drops Identity headers: they are given back."""
     scene = Scene()
