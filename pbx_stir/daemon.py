@@ -42,6 +42,7 @@ from pbx_stir.reloading import reloading
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.judgement import Judge, VerificationPolicy
+from pbx_stir.services.placement import Already
 from pbx_stir.services.reception import Clocks, Reception
 from pbx_stir.services.used import SingleUse
 from pbx_stir.services.verification import VerificationService
@@ -107,11 +108,12 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
     used = _single_use(loaded, daemon)
     wanted = configured.published(loaded, credentials)
     retrieval = _retrieval(loaded, daemon, clients, wanted, keyring)
+    both = BothKinds(retrieval, bare, routes.bare_cps)
     brought = BroughtCalls()
     verification = VerificationService(
         callers=callers,
         own_cps=resolver,
-        placement=BothKinds(retrieval, bare, routes.bare_cps),
+        placement=both,
         opener=keyring,
         judge=judge,
         used=used,
@@ -128,6 +130,7 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         new_uuid=lambda: str(uuid.uuid4()),
         bare=bare,
         brought=brought,
+        already=Already(resolver, both, keyring, monotonic),
     )
     section = values.call_log
     call_log = CallLogFile(

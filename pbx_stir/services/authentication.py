@@ -102,10 +102,11 @@ class AuthenticationService:
         new_uuid: Callable[[], str],
         bare: BarePlacement | None = None,
         brought: BroughtCalls | None = None,
+        already: placement.Already | None = None,
     ) -> None:
         """``new_uuid`` gives a fresh UUID in text form for each PASSporT's origid or jti; ``bare``
         stores unsealed ones, None nowhere; ``brought`` knows what calls that came in have brought
-        along, None: they all leave unsigned."""
+        along, None: they all leave unsigned. ``already`` knows what need not be placed again."""
         self._callers = callers
         self._credentials = credentials
         self._directory = directory
@@ -114,6 +115,7 @@ class AuthenticationService:
         self._new_uuid = new_uuid
         self._bare = bare
         self._brought = BroughtCalls() if brought is None else brought
+        self._already = already
 
     async def authenticate(self, call: Call, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.1 for ``call``; returns by ``give_up_at``."""
@@ -129,6 +131,8 @@ class AuthenticationService:
             destination = await self._destination(make, dest, give_up_at)
             # 4: sign, encrypt one copy a key, and store at each CPS before the call is placed
             parcel = make.parcel()
+            if parcel.reason is Reason.PASSED_ON and self._already is not None:
+                parcel = await self._already.without(parcel, dest, give_up_at)
             headers = _headers(parcel) if make.in_band else ()
             results = await self._store(make, parcel, destination, dest, give_up_at)
         except Unsigned as why:

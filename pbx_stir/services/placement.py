@@ -7,13 +7,67 @@ carries numbers only (RFC 8816 sections 5.4 and 8.3), in Identity headers where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
 
 from pbx_stir.services.brought import Brought, Carried
 from pbx_stir.services.call import Reason
 from pbx_stir.services.parcel import Parcel
+from pbx_stir.services.placement_service import BareAnswer, Retrieval
+from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.services.steps import check_iat
 from pbx_stir.stir.passport import Passport
+
+
+class OwnCps(Protocol):
+    """Knows where others store for the numbers that we serve."""
+
+    def own_cps(self, number: str) -> tuple[str, ...]:
+        """Return the CPSs to ask for ``number``, none where we do not serve it."""
+        ...
+
+
+class Already:
+    """What is stored for the numbers that this gateway serves, and may therefore ask for.
+
+    RFC 8816 section 5.4: "the gateway might first check the CPS to see if a PASSporT object had
+    already been provisioned for this call, and only provision a PASSporT if none is present". What
+    is stored for others' numbers it could not open, and does not ask for.
+    """
+
+    def __init__(
+        self,
+        own_cps: OwnCps,
+        retrieval: Retrieval,
+        opener: SealedOpener,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._own_cps = own_cps
+        self._monotonic = monotonic
+        self._retrieval = retrieval
+        self._opener = opener
+
+    async def without(self, parcel: Parcel, number: str, give_up_at: float) -> Parcel:
+        """``parcel`` without what is stored for ``number``, as far as that is known in time.
+
+        Half of the time there is: the other half is for storing the rest.
+        """
+        give_up_at = (self._monotonic() + give_up_at) / 2
+        wanted = [(cps, number) for cps in self._own_cps.own_cps(number)]
+        held: set[str] = set()
+        if not wanted:
+            return parcel
+        async with aclosing(self._retrieval.retrieve(wanted, give_up_at)) as answers:
+            async for answer in answers:
+                if isinstance(answer, BareAnswer):
+                    held.update(answer.passports)
+                    continue
+                found = await self._opener.open_sealed(number, answer.blobs, give_up_at)
+                held.update(one.passport for one in found.opened)
+        missing = tuple(one for one in parcel.stored if one[0].token not in held)
+        return replace(parcel, stored=missing)
 
 
 def through(

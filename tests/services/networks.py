@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from pbx_stir.services.authentication import AuthenticationService, Destination, NeverSigned
 from pbx_stir.services.brought import BroughtCalls
-from pbx_stir.services.call import Call, Direction, Outcome
+from pbx_stir.services.call import Call, Direction, Outcome, Reason
 from pbx_stir.services.judgement import Judge, VerificationPolicy
+from pbx_stir.services.placement import Already
 from pbx_stir.services.placement_service import Answer
 from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.services.trunk import Callers, Trunk
@@ -38,8 +39,6 @@ class Directory:
     keys: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
     async def destination(self, number: str, give_up_at: float) -> Destination:
-        from pbx_stir.services.call import Reason
-
         if number not in self.keys:
             return Destination(reason=Reason.NO_CPS)
         return Destination((CPS,), self.keys[number])
@@ -49,13 +48,18 @@ class Directory:
 
 
 class Placement(FakePlacement):
-    """The one CPS."""
+    """The one CPS; ``mute``: it answers no retrieval."""
+
+    mute = False
 
     async def retrieve(
         self, wanted: Sequence[tuple[str, str]], give_up_at: float, wait_until: float = 0.0
     ) -> AsyncGenerator[Answer, None]:
         async for answer in super().retrieve(wanted, give_up_at, wait_until):
-            yield answer
+            if not self.mute:
+                yield answer
+                continue
+            yield Answer(answer.cps, answer.number, reason=Reason.CPS_UNAVAILABLE)
 
 
 @dataclass
@@ -118,6 +122,7 @@ class Pbx:
             never=NeverSigned(),
             new_uuid=lambda: next(ids),
             brought=self.brought,
+            already=Already(self, exchange.placement, self.keyring, lambda: 0.0),
         )
         policy = VerificationPolicy(lambda: Anchors.of([ROOT]))
         self.verification = VerificationService(
@@ -130,6 +135,10 @@ class Pbx:
             monotonic=lambda: 0.0,
             brought=self.brought,
         )
+
+    def own_cps(self, number: str) -> tuple[str, ...]:
+        """Where others store for the numbers that this PBX has keys for."""
+        return (CPS,) if number in self.keyring.keys else ()
 
     async def comes_in(self, now: float = NOW, **changes: object) -> tuple[Call, Outcome]:
         """A call comes in; the call, to leave again, and its verdict."""

@@ -118,6 +118,31 @@ async def test_a_second_call_with_the_same_header_places_nothing() -> None:
     assert len(scene.bob.opened(BOB)) == 1
 
 
+async def test_what_is_there_already_is_not_placed_again() -> None:
+    """RFC 8816 section 5.4: of a number that the gateway serves it looks first, as its holder."""
+    scene = Scene()
+    gateway = Pbx(scene.exchange, [], holds=[BOB])
+    await scene.alice.calls(ALICE, BOB)
+    token = scene.token(jti="by SIP")
+    ((stored, _),) = gateway.opened(BOB)
+    for one, status, entries in ((stored, Status.SKIPPED, 1), (token, Status.STORED, 2)):
+        values = (passport.identity_header(one),)
+        leg, _ = await gateway.comes_in(identity=values, trunk="sip")
+        said = await gateway.leaves(leg, BOB)
+        assert (said.status, said.reason) == (status, Reason.PASSED_ON)
+        assert len(scene.exchange.placement.held[BOB]) == entries
+
+
+async def test_a_cps_that_does_not_answer_keeps_nothing_from_being_placed() -> None:
+    """What cannot be looked up is stored: a receiver takes copies for one."""
+    scene = Scene()
+    scene.exchange.placement.mute = True
+    gateway = Pbx(scene.exchange, [], holds=[BOB])
+    values = (passport.identity_header(scene.token()),)
+    leg, _ = await gateway.comes_in(identity=values, trunk="sip")
+    assert (await gateway.leaves(leg, BOB)).status is Status.STORED
+
+
 async def test_a_call_that_turned_stale_is_not_placed() -> None:
     """What rang for a minute at the gateway is not stored any more."""
     scene = Scene()
