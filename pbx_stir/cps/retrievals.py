@@ -21,6 +21,7 @@ from pbx_stir.cps.settings import HOLDERS, OPEN, CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.wire import Target
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.stir.signed_request import REPORT
 
 
 class Retrievals:
@@ -113,6 +114,15 @@ class Retrievals:
         """Give one of a prefix's entries."""
         holder = await self._asking.known_holder(request, peer)
         return await self._bulk.item(target.number, target.id, holder)
+
+    async def who_reports(
+        self, number: str, request: web.Request, peer: str, body: bytes
+    ) -> Holder:
+        """Give the holder of a number who signed a report on it. Raises ``Failure``."""
+        holder = await self._asking.known_holder(request, peer, typ=REPORT, body=body)
+        if not holder.may(number):
+            raise unauthorised("the certificate does not cover this number")
+        return holder
 
     def _is_still(self, holder: Holder) -> bool:
         return self._holders is not None and self._holders.is_still(holder)

@@ -22,6 +22,7 @@ from pbx_stir.cps.dummies import Dummies
 from pbx_stir.cps.issuing import Issuing
 from pbx_stir.cps.keeping import Keeping
 from pbx_stir.cps.limits import PeerBuckets, TokenBucket
+from pbx_stir.cps.reporting import Reporting
 from pbx_stir.cps.retrievals import Retrievals
 from pbx_stir.cps.serving import Serving, Step
 from pbx_stir.cps.settings import CpsSettings
@@ -41,6 +42,7 @@ _ALLOW = {
     Resource.BULK_KEYS: "GET, HEAD",
     Resource.TOKEN_KEYS: "GET, HEAD",
     Resource.TOKENS: "GET, HEAD, POST",
+    Resource.REPORTS: "POST",
 }
 _log = logging.getLogger(__name__)
 
@@ -104,6 +106,14 @@ class _Service(Serving):
             checker=self._issuing.checker if self._issuing else None,
         )
 
+        self._reporting = Reporting(
+            store,
+            self._store_clock,
+            checker=self._issuing.checker if self._issuing else None,
+            who=self._retrieving.who_reports,
+            clock=clock,
+        )
+
     async def _begin(self) -> None:
         try:
             await self._dummies.prepare(self._store_clock())
@@ -148,6 +158,9 @@ class _Service(Serving):
                 return await self._keeping.put(target.number, request)
             case Resource.TOKEN_KEYS | Resource.TOKENS, "GET" | "HEAD" | "POST":
                 return await self._tokens(target, request, peer)
+            case Resource.REPORTS, "POST":
+                admit(self._retrievals.take(self._clock()))
+                return await self._reporting.take(target.number, request, peer)
         raise self.no_such_method(target)
 
     async def _tokens(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
@@ -194,6 +207,7 @@ class _Service(Serving):
             lambda: self._issues_of_peers.sweep(self._clock()),
             lambda: self._puts_of_peers.sweep(self._clock()),
             self._retrieving.sweep,
+            self._reporting.sweep,
             lambda: self._store.sweep(now),
             self._keeping.sweep,
             *([self._issuing.refresh] if self._issuing is not None else []),

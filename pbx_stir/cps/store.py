@@ -120,6 +120,10 @@ class EntryStore(Protocol):
         """Give the entry with an id, None where there is none."""
         ...
 
+    async def owner(self, number: str, entry_id: str, now: float) -> str:
+        """Give the owner of an entry of a number, empty where there is none."""
+        ...
+
     def arrivals(
         self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds
     ) -> Callable[[], None]:
@@ -229,6 +233,13 @@ class MemoryStore:
         if held is None or held.entry.arrival + self.lifetime_seconds <= now:
             return None
         return Placed(held.number, held.entry)
+
+    async def owner(self, number: str, entry_id: str, now: float) -> str:
+        """Give the owner of an entry of a number, empty where there is none."""
+        held = self._by_age.get(entry_id)
+        if held is None or held.number != number:
+            return ""
+        return held.owner if held.entry.arrival + self.lifetime_seconds > now else ""
 
     def arrivals(
         self, told: Callable[[Placed], None], lost: Callable[[], None] = nobody_minds

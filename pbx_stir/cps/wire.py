@@ -54,6 +54,7 @@ class Resource(Enum):
     BULK_KEYS = "keys of a prefix"
     TOKEN_KEYS = "token-keys"  # noqa: S105
     TOKENS = "tokens"
+    REPORTS = "reports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,8 @@ def parse_target(raw_path: str) -> Target | None:
             return Target(Resource.BULK_KEYS, numbers.from_cps_path(name[:-1]))
         case ["", "cps", str(name), "keys"]:
             return Target(Resource.KEYS, numbers.from_cps_path(name))
+        case ["", "cps", str(name), "reports"]:
+            return Target(Resource.REPORTS, numbers.from_cps_path(name))
         # RFC 8816 section 9 lists an item without a trailing slash and fetches it with one.
         case ["", "cps", str(name), "ppts", str(item), *rest] if item and rest in ([], [""]):
             # What is no id is an id nobody has: the answer to both is the same.

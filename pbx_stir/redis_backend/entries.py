@@ -102,6 +102,17 @@ end
 return alive
 """
 )
+# KEYS: a number's stream. ARGV: lifetime in ms, an id.
+_OWNER: Final = Script(
+    _NOW
+    + """
+for _, record in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 64)) do
+  local is_alive = tonumber(string.match(record[1], '^%d+')) + ARGV[1] > now
+  if is_alive and record[2][2] == ARGV[2] then return record[2][4] end
+end
+return ''
+"""
+)
 
 
 class RedisStore:
@@ -191,6 +202,14 @@ class RedisStore:
         self._see_to_it_that_all_is_known()
         announced = self._index.get(entry_id)
         return next(iter(await self._fetched([announced])), None) if announced else None
+
+    async def owner(self, number: str, entry_id: str, now: float) -> str:
+        """Give the owner of an entry of a number, empty for none. Raises ``StoreUnavailable``."""
+        key = self._key(number)
+        answer = await self._connection.script(_OWNER, [key], self._lifetime_ms, entry_id)
+        if not isinstance(answer, bytes):
+            raise StoreUnavailable("redis holds what cannot be read")
+        return answer.decode("ascii", "replace")
 
     def _see_to_it_that_all_is_known(self) -> None:
         if not self.is_complete:

@@ -31,6 +31,7 @@ from pbx_stir.stir.statement import Statement, read_statement, sign_statement
 
 RETRIEVAL: Final = "pbx-stir-retrieval"
 SUBMISSION: Final = "pbx-stir-submission"
+REPORT: Final = "pbx-stir-report"
 TOKEN_REQUEST: Final = "pbx-stir-token-request"  # noqa: S105
 SCHEME: Final = "StirCredential"
 WINDOW_SECONDS: Final = 30

@@ -28,6 +28,7 @@ from pbx_stir.tokens.storage_token import WINDOW_SECONDS, Proof, StorageToken, S
 STORES_PER_TOKEN: Final = 16
 MOST_KNOWN: Final = 8_192
 # a proof may be of WINDOW_SECONDS ahead, and is good as long after its time; then its body arrives
+_EPOCH_OCTETS: Final = 4
 _REMEMBERED_SECONDS: Final = 2.0 * WINDOW_SECONDS + 30
 
 
@@ -110,8 +111,7 @@ class TokenChecker:
             raise TokenRefused("the proof was used before", status=409)
         counters = [Counter(names[: 2 * TAG_OCTETS], self._of_token)]
         if self._of_number < self._of_token:
-            of_number = signing.hidden("number", token.key, number.encode("ascii"))
-            counters.append(Counter(tag + of_number, self._of_number))
+            counters.append(self._for_number(signing, tag, owner, number))
         until = signing.public.not_after + _REMEMBERED_SECONDS
         exhausted = await self._ledger.spend(counters, 1, until)
         if exhausted is not None:
@@ -122,7 +122,33 @@ class TokenChecker:
                 retry_after=1,
                 hint="use another token",
             )
-        return owner.hex()
+        return (token.epoch.to_bytes(_EPOCH_OCTETS, "big") + names).hex()
+
+    async def report(self, owner: str, number: str, entry_id: str) -> None:
+        """Count an entry that was reported as bogus as one more store of its token.
+
+        For ``number``, where stores for a number have a limit of their own. ``owner`` is what
+        ``spend`` gave for it. Each entry counts once, however often and by whomever it is
+        reported: it costs as much again as storing it has cost. Raises ``StoreUnavailable``.
+        """
+        octets = bytes.fromhex(owner)
+        epoch, names = octets[:_EPOCH_OCTETS], octets[_EPOCH_OCTETS:]
+        signing = self._keys.of(int.from_bytes(epoch, "big"))
+        if signing is None or len(names) != 3 * TAG_OCTETS:
+            return
+        tag, own = names[:TAG_OCTETS], names[2 * TAG_OCTETS :]
+        counter = Counter(names[: 2 * TAG_OCTETS], self._of_token)
+        if self._of_number < self._of_token:
+            counter = self._for_number(signing, tag, own, number)
+        reported = tag + signing.hidden("report", entry_id.encode("ascii"))
+        if await self._ledger.once(reported, _REMEMBERED_SECONDS):
+            until = signing.public.not_after + _REMEMBERED_SECONDS
+            await self._ledger.spend([counter], 1, until)
+
+    def _for_number(self, signing: SigningKey, tag: bytes, owner: bytes, number: str) -> Counter:
+        """Give the counter of one token's stores for one number."""
+        of_number = signing.hidden("number", owner, number.encode("ascii"))
+        return Counter(tag + of_number, self._of_number)
 
     def _public(self, token: StorageToken, signing: SigningKey) -> EllipticCurvePublicKey:
         """Give K_temp of a token whose signature holds."""

@@ -242,3 +242,13 @@ def test_a_sealed_entry_is_packed_and_comes_out_as_it_went_in(part: bytes) -> No
 def test_any_other_entry_is_kept_as_it_stands(wire: bytes) -> None:
     """What is not exactly the text of a sealed PASSporT is not changed by a bit."""
     assert Entry.of(1.0, "id", wire).wire == wire
+
+
+async def test_an_entrys_owner_is_known_while_it_lives() -> None:
+    """For its own number alone; of what is not there nobody is the owner."""
+    store = MemoryStore(30)
+    entry_id = await store.add(NUMBER, b"x", 0.0, owner="one")
+    assert await store.owner(NUMBER, entry_id, 29.9) == "one"
+    assert await store.owner(NUMBER, entry_id, 30.0) == ""
+    assert await store.owner("16465550000", entry_id, 1.0) == ""
+    assert await store.owner(NUMBER, "A" * 22, 1.0) == ""

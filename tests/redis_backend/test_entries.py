@@ -266,3 +266,13 @@ async def test_a_worker_that_starts_later_knows_what_is_alive(
     ids = {await RedisStore(connection).add(NUMBER, b"x", 0) for _ in range(5)}
     async with running(RedisStore(connection)) as late:
         assert {one.entry.id for one in (await late.under("1212", 0)).placed} == ids
+
+
+async def test_an_entrys_owner_is_known_to_every_worker(connection: Connection) -> None:
+    """As in memory: for its own number alone, while it lives."""
+    store = RedisStore(connection)
+    ids = [await store.add(NUMBER, sealed(), 0, owner=owner) for owner in ("one", "", "two")]
+    other = RedisStore(connection)
+    assert [await other.owner(NUMBER, each, 0) for each in ids] == ["one", "", "two"]
+    assert await other.owner("16465550000", ids[0], 0) == ""
+    assert await other.owner(NUMBER, "x" * 22, 0) == ""

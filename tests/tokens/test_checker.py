@@ -91,6 +91,37 @@ async def test_over_quota_for_a_number() -> None:
     await desk.store(token.authorization(BODY, number=other), number=other)
 
 
+async def test_a_reported_entry_counts_twice() -> None:
+    """Once more than it did, however often it is reported; half as many stores are the least."""
+    desk, token = Desk(of_token=4, of_number=4), purse()
+    owner = await desk.store(token.authorization(BODY))
+    for _ in range(5):
+        await desk.checker.report(owner, NUMBER, "one")
+    await desk.store(token.authorization(BODY))
+    await desk.checker.report(owner, NUMBER, "two")
+    assert (await refused(desk, token.authorization(BODY))).status == 429
+    await desk.store(purse().authorization(BODY))
+
+
+async def test_a_report_reaches_one_number_where_numbers_have_limits() -> None:
+    """What the token stores for others goes on."""
+    desk, token = Desk(of_token=16, of_number=2), purse()
+    owner = await desk.store(token.authorization(BODY))
+    await desk.checker.report(owner, NUMBER, "one")
+    assert (await refused(desk, token.authorization(BODY))).status == 429
+    other = "12125551235"
+    for _ in range(2):
+        await desk.store(token.authorization(BODY, number=other), number=other)
+
+
+@pytest.mark.parametrize("owner", ["", "00", "00000000" + "ab" * 8, "ffffffff" + "ab" * 48])
+async def test_a_report_on_what_no_token_stored_does_nothing(owner: str) -> None:
+    """An entry of another time, or of a service without tokens, is nobody's."""
+    desk = Desk()
+    await desk.checker.report(owner, NUMBER, "one")
+    assert len(desk.ledger) == 0
+
+
 async def test_a_refused_store_costs_the_token_nothing_of_its_quota() -> None:
     """All or nothing: the number's limit does not use the token's up."""
     desk, token = Desk(of_token=3, of_number=1), purse()
