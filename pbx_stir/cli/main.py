@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "verify": "judge Identity header values or PASSporTs for one call",
     "store": "store a PASSporT at a call placement service",
     "fetch": "fetch what is stored for a number, and open it",
+    "report": "tell a call placement service of bogus entries of a number of ours",
     "keys": "encryption keys and the records that publish them",
     "advertise": "write our advertisement of call placement services (RFC 9888)",
     "authority": "a certification authority of your own, for a closed group",

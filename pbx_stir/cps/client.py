@@ -9,6 +9,7 @@ Source: RFC 8816 section 9 (interface), RFC 9888 sections 5 and 6.
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -23,6 +24,8 @@ from pbx_stir.cps.proxy import Proxy
 from pbx_stir.errors import Malformed
 from pbx_stir.services.placement_service import Answer, StoreResult
 from pbx_stir.stir import sealing
+from pbx_stir.stir.credential import Credential
+from pbx_stir.stir.signed_request import REPORT, sign_request
 from pbx_stir.stir.x5u import EgressRule
 
 # of one prefix
@@ -145,6 +148,30 @@ class CpsClient:
                 origin, "PUT", wire.keys_path(number), token.encode("ascii"), wire.RECORD_TYPE
             )
         expect(reply, 200, 201, 204)
+
+    async def report(
+        self, cps: str, number: str, ids: Sequence[str], credential: Credential, give_up_at: float
+    ) -> None:
+        """Tell a CPS that entries of a number are bogus, signed by its holder's ``credential``.
+
+        Raises ``CpsUnavailable``, ``CpsRefused``, ``UrlRefused``, ``Malformed`` (a chain too long).
+        """
+        origin = self._exchange.origin(cps)
+        path, body = wire.reports_path(number), json.dumps({"ids": list(ids)}).encode("ascii")
+        signed = sign_request(
+            REPORT,
+            audience=origin.host,
+            method="POST",
+            path=origin.url(path).raw_path_qs,
+            body=body,
+            now=self._exchange.time_at(origin),
+            credential=credential,
+        )
+        async with self._exchange.deadline(give_up_at):
+            reply = await self._exchange.send(
+                origin, "POST", path, body, wire.JSON_TYPE, more={"Authorization": signed}
+            )
+        expect(reply, 204)
 
     async def clock_offset(self, cps: str, give_up_at: float) -> float | None:
         """Ask how far a CPS's clock is ahead of ours, in seconds; None where it does not say.

@@ -124,6 +124,11 @@ def item_path(number: str, entry_id: str) -> str:
     return f"/cps/{number}/ppts/{entry_id}"
 
 
+def reports_path(number: str) -> str:
+    """Give the path to which reports on a canonical number's entries go."""
+    return f"/cps/{number}/reports"
+
+
 def bulk_path(prefix: str) -> str:
     """Give the path of what all numbers with a prefix have."""
     return f"/cps/{prefix}*/ppts"
