@@ -180,7 +180,7 @@ class AuthenticationService:
             expired = True
         if expired:
             raise Unsigned(Reason.CREDENTIAL_EXPIRED)
-        raise Unsigned(Reason.NOT_AUTHORITATIVE, "no credential covers the caller ID")
+        raise Unsigned(Reason.NOT_AUTHORITATIVE, f"no credential covers {orig}")
 
     def _entitled(self, call: Call, trunk: Trunk, orig: str, dest: str, now: float) -> _Making:
         """Who may sign for the call, or what it may take along.

@@ -82,7 +82,9 @@ def through(
     fitting = [one for one in _all(brought) if _fits(one, orig, dest, now)]
     if not fitting:
         return None
-    attest = fitting[0].candidate.original.attest
+    # what nobody has looked at attests nothing
+    is_verified = fitting[0] is brought.verified
+    attest = fitting[0].candidate.original.attest if is_verified else ""
     if in_band:
         return Parcel(Reason.PASSED_ON, carried=_headers(fitting, most), attest=attest)
     # each by itself: who opens several of one call puts a chain together again
