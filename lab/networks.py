@@ -62,6 +62,7 @@ class Networks:
             )
             for name in self.companies
         }
+        self.pbxs["b"].files["queues.conf"] = "[general]\n[empty]\njoinempty=yes\n"
         self._connect()
         self._tls = tls_certificate(self.folder, "cps", ["127.0.0.1"])
         self.cps_url = f"https://127.0.0.1:{free_port()}"
@@ -236,6 +237,7 @@ class NetworksDemo:
             self.forwarded,
             self.forwarded_twice,
             self.ring_group,
+            self.queued,
             self.transferred,
             self.forwarded_unsigned,
             self.forwarded_as_b,
@@ -285,6 +287,13 @@ class NetworksDemo:
         for name in ("c", "g"):
             verified = ("TN-Validation-Passed", "verified")
             yield self._in(f"ring group, {name.upper()}", name, orig, verified, dest)
+
+    def queued(self) -> Iterator[Line]:
+        """A calls a queue of B that nobody serves; after a second the call goes on to C."""
+        orig, dest = self.stage.a.number(37), self.stage.b.number(94)
+        self._call("a", f"{dest}*{orig}")
+        yield self._out("queue overflow", "b", orig, ("stored", "forwarded"))
+        yield self._in("queue overflow", "c", orig, ("TN-Validation-Passed", "verified"), dest)
 
     def transferred(self) -> Iterator[Line]:
         """A calls B, who answers, and transfers the call to C without asking there."""
