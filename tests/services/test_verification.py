@@ -392,6 +392,19 @@ async def test_passports_made_together_are_of_one_call() -> None:
     assert again.reason is Reason.REPLAYED
 
 
+@pytest.mark.parametrize("attest", ["B", "C"])
+async def test_no_name_of_a_lower_attestation(attest: str) -> None:
+    """Beside one that passes, another signer who does not vouch for the number names nobody."""
+    provider = credential_for(TnAuthList(spcs=("1234",)))
+    world = World()
+    world.put(world.token(jti=""))
+    named = {"rcd": {"nam": "Your Bank"}, "crn": "fraud desk"}
+    world.put(world.token(provider, attest=attest, origid="o", jti="", extra=named), provider)
+    outcome = await verify(world)
+    assert outcome.verstat is Verstat.PASSED
+    assert (outcome.name, outcome.call_reason, outcome.also_used) == ("", "", ())
+
+
 async def test_certificates_may_come_in_any_order_and_twice() -> None:
     """The one that signed is found among those that came along."""
     thief = credential_for(TnAuthList(numbers=("12129990000",)))
