@@ -68,7 +68,12 @@ def test_freeswitch_verdict_is_there_for_later_conditions() -> None:
     (extension,) = ElementTree.parse(FOLDER / "inbound.xml").iter("extension")
     assert extension.get("continue") == "true"
     assert {one.get("inline") for one in extension.iter("action")} == {"true"}
-    first = next(extension.iter("action"))
+    (condition,) = extension.iter("condition")
+    # a call that comes here again keeps its verdict
+    assert (condition.get("field"), condition.get("expression")) == ("${stir_came_in}", "^$")
+    guard, first, *_ = extension.iter("action")
+    # nobody changes name and number, and with them the mark, during the call
+    assert guard.get("data") == "sip_ignore_remote_cid=true"
     assert first.get("data", "").startswith("pbx_stir.lua inbound ")
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pbx_stir.pbx import hook
 from pbx_stir.services import treatment
@@ -469,8 +471,9 @@ def test_hangup_hook_of_the_administrator_stays(run: Any) -> None:
 
 
 NAMES = {
-    "Anna": "Anna", "[V] Bank": "-V- Bank", "\uff3bV\uff3d Bank": "-V- Bank", "${x}$${y}": "(x}(y}",
-    "a\r\nb": "a  b", "": "", "%{x}": "(x}",
+    "Anna": "Anna", "[V] Bank": "-V- Bank", "\uff3bV\uff3d Bank": "-V- Bank", "${x}$${y}": "xy",
+    "a\r\nb": "a  b", "": "", "%{x}": "x", "$\\'{system(touch x)}": "\u2019system(touch x)",
+    "$\\\\'{x}": "\u2019x", "O'Brien": "O\u2019Brien", '`x` "y"': "x y",
 }  # fmt: skip
 
 
@@ -483,6 +486,45 @@ def test_mark_before_a_verified_name(run: Any, name: str, verstat: str) -> None:
     mark = "[V] " if verstat == "TN-Validation-Passed" else ""
     assert done.variables.get("effective_caller_id_name", "") == mark + NAMES[name]
     assert done.variables["caller_id_name"] == mark + NAMES[name]
+
+
+EXPANDED = set("${}\\`%\"'")
+
+
+@hypothesis.given(st.text(max_size=60), st.sampled_from(["", "OK:", "{", "$"]))
+@hypothesis.settings(
+    max_examples=40, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_nothing_that_freeswitch_expands_is_left(run: Any, name: str, mark: str) -> None:
+    """Not even where taking out the mark would put it together: set_profile_var expands it."""
+    name = "".join(c for c in name if c.isprintable())
+    for sent in (name, f"${mark}{{system(x)}}", f"$\\'{mark}{{{name}}}"):
+        channel = {**CALL, "caller_id_name": sent, "caller_id_number": sent}
+        done = run("name", *([mark] if mark else []), script="pbx_stir_caller.lua", channel=channel)
+        assert not EXPANDED & set(done.variables.get("effective_caller_id_name", ""))
+        assert not EXPANDED & set(done.variables.get("caller_id_name", ""))
+        if done.variables["caller_id_number"] != sent:
+            assert not EXPANDED & set(done.variables["caller_id_number"])
+        else:
+            assert not EXPANDED & set(sent)
+
+
+@pytest.mark.parametrize("name", ["cc_member_session_uuid", "fifo_bridge_uuid"])
+def test_an_agent_s_leg_has_the_caller_s_mark(run: Any, name: str) -> None:
+    """Queues make legs of nobody's; they name their caller in variables of their own."""
+    done = run(
+        "outbound", "carrier", channel={**CALL, "direction": "outbound", name: "leg-0"},
+        legs={"leg-0": {"stir_came_in": "carrier"}}, answer_ms=2, answer=PASSED,
+    )  # fmt: skip
+    assert done.events[0]["Stir-CameIn"] == "carrier"
+
+
+@pytest.mark.parametrize(("user", "came_in"), [("", "carrier"), ("1001", "")])
+def test_a_call_that_replaces_another_came_in(run: Any, user: str, came_in: str) -> None:
+    """It has met no inbound hook; only from an authenticated user it is one of ours."""
+    channel = {**CALL, "sip_replaces_call_id": "a@b", "user_name": user}
+    done = run("outbound", "carrier", channel=channel, answer_ms=2, answer=PASSED)
+    assert done.events[0].get("Stir-CameIn", "") == came_in
 
 
 def test_mark_of_ones_own_is_taken_out_again_and_again(run: Any) -> None:
