@@ -37,15 +37,15 @@ def test_the_cps_can_check_it(authority: Authority) -> None:
     holder = Holder([authority.credential(NUMBER)], [CPS])
     value = signed(holder)["Authorization"]
     request = signed_request.read_request(value, signed_request.RETRIEVAL)
-    path = signed_request.check_request(
+    signed_request.check_terms(
         request,
         audiences={"cps.example.net"},
         method="GET",
         path=f"/base/cps/{NUMBER}/ppts?expand=1",
         body=b"",
-        anchors=authority.anchors,
         now=NOW,
     )
+    path = find_path(request.statement.chain, authority.anchors, NOW)
     assert path.covers(NUMBER, SpcPolicy())
 
 
