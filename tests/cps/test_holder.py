@@ -18,7 +18,7 @@ from pbx_stir.cps.holder import Holder
 from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.errors import MalformedAnswer
 from pbx_stir.stir import signed_request
-from pbx_stir.stir.certificate import SpcPolicy
+from pbx_stir.stir.certificate import SpcPolicy, find_path
 from tests.cps.conftest import NOW, Authority
 from tests.cps.test_client import answering, http
 
