@@ -17,6 +17,10 @@ from tests.tokens.test_blind_rsa import integer, read
 PRIVATE = rsa.generate_private_key(65_537, 2048)
 N = PRIVATE.public_key().public_numbers().n
 BLINDED = (N // 3).to_bytes(256, "big")
+TO_HAVE = {
+    "OpenSSL": "a Python that shares its OpenSSL with others is needed, as Debian's does",
+    "gmpy2": "the extra speed has it",
+}
 
 
 def engine(name: str, private: rsa.RSAPrivateKey = PRIVATE) -> Engine:
@@ -24,7 +28,7 @@ def engine(name: str, private: rsa.RSAPrivateKey = PRIVATE) -> Engine:
     try:
         return {"OpenSSL": OpenSslEngine, "gmpy2": GmpEngine}[name](private)
     except Unavailable as error:
-        pytest.skip(f"{name}: {error}")
+        pytest.skip(f"{error}: {TO_HAVE[name]}")
 
 
 both = pytest.mark.parametrize("name", ["OpenSSL", "gmpy2"])
@@ -106,7 +110,7 @@ def test_an_engine_that_fails_its_test_is_not_used() -> None:
 
 def test_gmpy2_takes_the_place_of_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Python's OpenSSL cannot be called the other engine is found by itself."""
-    pytest.importorskip("gmpy2")
+    pytest.importorskip("gmpy2", reason=f"gmpy2 is not installed: {TO_HAVE['gmpy2']}")
     monkeypatch.setattr(raw_rsa, "OpenSslEngine", _missing("OpenSSL"))
     signer = RawSigner(PRIVATE)
     assert signer.engine == "gmpy2"
