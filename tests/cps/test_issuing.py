@@ -21,7 +21,7 @@ from pbx_stir.tokens.wallet import signed, want
 from tests.tokens.spending import EPOCH, NAME, NOW, FixedKeys, Purse, batch, purse, token_request
 
 from .conftest import sealed
-from .desk import COMPANY, HOST, Sender, dated, desk, detail  # noqa: F401 families take Sender here
+from .desk import COMPANY, HOST, dated, desk, detail
 
 
 async def test_tokens_are_obtained_and_spent() -> None:
