@@ -113,7 +113,8 @@ def test_an_engine_that_fails_its_test_is_not_used() -> None:
 
 def test_gmpy2_takes_the_place_of_openssl(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Python's OpenSSL cannot be called the other engine is found by itself."""
-    pytest.importorskip("gmpy2", reason=f"gmpy2 is not installed: {TO_HAVE['gmpy2']}")
+    missing = "gmpy2 is not installed"
+    pytest.importorskip("gmpy2", reason=f"{missing}: {TO_HAVE[missing]}")
     monkeypatch.setattr(raw_rsa, "OpenSslEngine", _missing("OpenSSL"))
     signer = RawSigner(PRIVATE)
     assert signer.engine == "gmpy2"
