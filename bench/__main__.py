@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Protocol
 
 from bench import cps, cps_report, freeswitch, services, verify
 from bench.report import render
@@ -25,57 +26,35 @@ def main() -> int:
         "--gets", metavar="N", type=int, default=1_000_000, help="with cps: distinct numbers asked"
     )
     arguments = parser.parse_args()
-    if arguments.name == "cps":
-        return _cps(arguments.gets, arguments.json)
-    if arguments.name == "freeswitch":
-        return _freeswitch(arguments.calls, arguments.json)
-    if arguments.name == "verify":
-        return _verify(arguments.calls, arguments.json)
     try:
-        report = services.measure(arguments.calls, say=_say)
-    except LabError as error:
+        report, text = _measured(arguments)
+    except (LabError, OSError, ValueError) as error:
         print(f"scripts/bench: {error}", file=sys.stderr)
         return 1
-    print(render(report))
+    print(text)
     if arguments.json is not None:
         arguments.json.write_bytes(report.as_json())
     return 0
 
 
-def _cps(gets: int, path: Path | None) -> int:
-    try:
-        report = cps.measure(gets, _say)
-    except (LabError, OSError) as error:
-        print(f"scripts/bench: {error}", file=sys.stderr)
-        return 1
-    print(cps_report.render(report))
-    if path is not None:
-        path.write_bytes(report.as_json())
-    return 0
+class _Report(Protocol):
+    def as_json(self) -> bytes: ...
 
 
-def _freeswitch(calls: int, path: Path | None) -> int:
-    try:
-        report = freeswitch.measure(calls, _say)
-    except (LabError, OSError) as error:
-        print(f"scripts/bench: {error}", file=sys.stderr)
-        return 1
-    print(freeswitch.render(report))
-    if path is not None:
-        path.write_bytes(report.as_json())
-    return 0
-
-
-def _verify(calls: int, path: Path | None) -> int:
-    try:
-        report = verify.measure(calls, _say)
-    except ValueError as error:
-        print(f"scripts/bench: {error}", file=sys.stderr)
-        return 1
-    print(verify.render(report))
-    if path is not None:
-        path.write_bytes(report.as_json())
-    return 0
+def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
+    """Give what was measured, and the table of it."""
+    match arguments.name:
+        case "cps":
+            of_cps = cps.measure(arguments.gets, _say)
+            return of_cps, cps_report.render(of_cps)
+        case "freeswitch":
+            of_hooks = freeswitch.measure(arguments.calls, _say)
+            return of_hooks, freeswitch.render(of_hooks)
+        case "verify":
+            of_tokens = verify.measure(arguments.calls, _say)
+            return of_tokens, verify.render(of_tokens)
+    of_calls = services.measure(arguments.calls, say=_say)
+    return of_calls, render(of_calls)
 
 
 def _count(text: str) -> int:

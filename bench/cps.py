@@ -31,7 +31,6 @@ ROUNDS: Final = 3
 SECONDS: Final = 2.0
 STORES: Final = 4_000
 TOKEN_REQUESTS: Final = 60
-MOST_MS: Final = 10.0
 
 Say = Callable[[str], None]
 # Makes a job's file anew for each round, or leaves what is there.

@@ -5,8 +5,6 @@ Takes a ``config.Loaded``, gives settings; names file and key of what is wrong. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pbx_stir import configured
 from pbx_stir.config import AsteriskSection, FreeSwitchSection, Loaded
 from pbx_stir.pbx.ami import AsteriskSettings
@@ -58,9 +56,6 @@ def freeswitches(loaded: Loaded) -> list[FreeSwitchSettings]:
         )
         for index, section in enumerate(loaded.values.freeswitch)
     ]
-
-
-READERS: tuple[Callable[[Loaded], object], ...] = (asterisks, freeswitches)
 
 
 def _name(section: AsteriskSection | FreeSwitchSection) -> str:

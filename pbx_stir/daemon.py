@@ -132,29 +132,43 @@ def _assemble(loaded: Loaded, daemon: Daemon) -> None:
         brought=brought,
         already=Already(resolver, both, keyring, monotonic),
     )
-    section = values.call_log
-    call_log = CallLogFile(
-        None if section.file == "-" else loaded.resolve(section.file), numbers=section.numbers
-    )
-    daemon.closes.append(call_log.close)
-    clocks = Clocks(time.time, monotonic, asyncio.timeout_at, lambda: secrets.token_hex(8))
     reception = Reception(
         authentication=authentication,
         verification=verification,
         used=used,
-        call_log=call_log,
-        clocks=clocks,
+        call_log=_call_log(loaded, daemon),
+        clocks=Clocks(time.time, monotonic, asyncio.timeout_at, lambda: secrets.token_hex(8)),
         brought=brought,
     )
-    if wanted:
-        lifetime = values.publish.record_days * 86_400
-        publisher = Publisher(
-            publications=wanted, keys=keys, sink=clients.retrieving, lifetime_seconds=lifetime
-        )
-        daemon.tasks.append(publisher.run)
+    _publish(loaded, daemon, wanted, keys, clients)
     daemon.tasks.append(_cover(loaded, clients, resolver).run)
     daemon.pbxs += [AsteriskPbx(one, reception) for one in configured_pbxs.asterisks(loaded)]
     daemon.pbxs += [FreeSwitchPbx(one, reception) for one in configured_pbxs.freeswitches(loaded)]
+
+
+def _call_log(loaded: Loaded, daemon: Daemon) -> CallLogFile:
+    section = loaded.values.call_log
+    path = None if section.file == "-" else loaded.resolve(section.file)
+    call_log = CallLogFile(path, numbers=section.numbers)
+    daemon.closes.append(call_log.close)
+    return call_log
+
+
+def _publish(
+    loaded: Loaded,
+    daemon: Daemon,
+    wanted: Sequence[Publication],
+    keys: KeyFiles,
+    clients: Clients,
+) -> None:
+    """Keep our records published, where there are numbers to publish."""
+    if not wanted:
+        return
+    lifetime = loaded.values.publish.record_days * 86_400
+    publisher = Publisher(
+        publications=wanted, keys=keys, sink=clients.retrieving, lifetime_seconds=lifetime
+    )
+    daemon.tasks.append(publisher.run)
 
 
 def _retrieval(

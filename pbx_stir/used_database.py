@@ -19,6 +19,7 @@ import msgspec
 from pbx_stir.services import used
 from pbx_stir.services.used import Claim, Entry, Reservation, Use
 from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
+from pbx_stir.tokens.passed import Passed
 
 BUSY_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 0.5
@@ -60,13 +61,16 @@ _TERMS = SqliteTerms(
 class UsedDatabase:
     """Implements services.used.SingleUse over a file of mode 0600."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or make the file.
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open or make the file; ``clock`` is one that never steps.
 
         Raises:
             ConfigurationError: it cannot be, or is something else
         """
         self._next_sweep = 0.0
+        # a clock that was wrong for a moment must not let a PASSporT pass a second call
+        self._passed = Passed(clock)
+        self._clock = clock
         self._file = SqliteFile(path, _TERMS)
         self._database = self._file.database
 
@@ -144,10 +148,12 @@ class UsedDatabase:
         )
 
     def _sweep(self, now: float) -> None:
-        if time.monotonic() >= self._next_sweep:
-            self._next_sweep = time.monotonic() + SWEEP_SECONDS
-            self._database.execute("DELETE FROM used WHERE until < ?", (now,))
-            self._database.execute("DELETE FROM legs WHERE until < ?", (now,))
+        # with the first call too: from then on a step of the clock is known for one
+        over = (self._passed(now),)
+        if self._clock() >= self._next_sweep:
+            self._next_sweep = self._clock() + SWEEP_SECONDS
+            self._database.execute("DELETE FROM used WHERE until < ?", over)
+            self._database.execute("DELETE FROM legs WHERE until < ?", over)
 
 
 def _call(pbx: str, unique_id: str) -> str:

@@ -1,4 +1,4 @@
-"""What holds for all tests: hypothesis without deadlines, since a test machine may be slow."""
+"""What holds for all tests: hypothesis without deadlines, and what a machine may not have."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lab.redis_servers import redis_server
+
+# without deadlines, since a test machine may be slow
 settings.register_profile(
     "house", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -21,3 +24,10 @@ def vectors() -> Path:
     if not named:
         pytest.skip("PBX_STIR_VECTORS is not set: no public vectors to test against")
     return Path(named)
+
+
+@pytest.fixture(scope="session")
+def redis_installed() -> None:
+    """Skip a test that starts a server of its own where there is none."""
+    if redis_server() is None:
+        pytest.skip("redis-server is not installed: Debian's package redis-tools has it")

@@ -171,7 +171,7 @@ def test_pages_name_only_files_of_the_repository() -> None:
         check=False,
     ).stdout.split()
     if not listed:
-        pytest.skip("not a clone")
+        pytest.skip("not a clone of the repository: files that pages name are not looked for")
     for page in pages():
         for name in re.findall(
             r"`((?:scripts|lab|bench|tests|pbx_stir|docs|dialplan)/[\w./-]+)`", page.read_text()

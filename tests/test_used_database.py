@@ -88,17 +88,31 @@ async def test_a_leg_that_gives_back_takes_nothing_from_another(tmp_path: Path) 
 
 async def test_what_is_past_is_removed(tmp_path: Path) -> None:
     """The file holds numbers only for as long as their PASSporTs could be used again."""
-    one = UsedDatabase(tmp_path / "used.sqlite")
+    moment = 0.0
+    one = UsedDatabase(tmp_path / "used.sqlite", lambda: moment)
     for number in range(100):
         await one.reserve(f"k{number}", claim(number), UNTIL, 0)
         await one.reserve(f"k{number}", claim(1000 + number, linked=number), UNTIL, 0)
-    one._next_sweep = 0
+    moment = UNTIL + 1
     await one.reserve("late", claim(200), UNTIL + 100, UNTIL + 1)
     one.close()
     database = sqlite3.connect(tmp_path / "used.sqlite")
     assert database.execute("SELECT count(*) FROM used").fetchone() == (1,)
     assert database.execute("SELECT count(*) FROM legs").fetchone() == (0,)
     database.close()
+
+
+async def test_a_step_of_the_clock_forgets_no_use(tmp_path: Path) -> None:
+    """Set forth for minutes and back again, it lets no PASSporT pass a second call."""
+    moment = 0.0
+    one = UsedDatabase(tmp_path / "used.sqlite", lambda: moment)
+    assert (await one.reserve("key", claim(1), UNTIL, 0)).use is Use.FRESH
+    await one.confirm("key", claim(1), 0)
+    for moment in (20.0, 40.0, 60.0):
+        await one.reserve(f"other {moment}", claim(2), 2000, 1000 + moment)
+    moment = 62.0
+    assert (await one.reserve("key", claim(3), UNTIL, 62)).use is Use.TAKEN
+    one.close()
 
 
 async def test_a_lock_that_is_held_ends_in_a_bounded_time(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ local function placing_legs(own_uuid)
   repeat
     local found
     for _, name in ipairs({ "originator", "originating_leg_uuid", "ent_originate_aleg_uuid",
-      "other_loopback_leg_uuid" }) do
+      "other_loopback_leg_uuid", "cc_member_session_uuid", "fifo_bridge_uuid" }) do
       local uuid = at and of_leg(at, name) or not at and get(name) or ""
       if not found and uuid ~= "" and not seen[uuid] and is_uuid(uuid) then found = uuid end
     end
@@ -396,6 +396,12 @@ local function outbound(trunk, number)
   local call = { direction = "outbound", trunk = trunk, uuid = get("uuid"), identities = {} }
   call.legs = placing_legs(call.uuid)
   call.came_in = of_any("stir_came_in", call.legs)
+  -- An INVITE that replaces another call skips the dialplan, and so the inbound hook: from whom nobody has
+  -- authenticated it came from outside.
+  if call.came_in == "" and of_any("sip_replaces_call_id", call.legs) ~= ""
+    and of_any("user_name", call.legs) == "" then
+    call.came_in = trunk
+  end
   -- In the dialplan this leg is the caller's; at a gateway it is the one that leaves, as it will leave.
   local effective = IN_DIALPLAN[text(session:getState())] and get("effective_caller_id_number") or ""
   call.orig = first(effective, get("caller_id_number"))

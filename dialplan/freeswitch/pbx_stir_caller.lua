@@ -26,10 +26,14 @@ end
 
 local function get(name) return text(session:getVariable(name)) end
 
--- Control characters go, and so does what FreeSWITCH would take for a variable.
+-- Whatever FreeSWITCH could take for a variable, a quote or an escape goes: set_profile_var expands what it is
+-- given, and so does whoever reads the profile later. Nothing that is left can put any of it together again.
 local function harmless(value)
-  return (value:sub(1, LONGEST_NAME):gsub("%c", " "):gsub("[$%%]+{", "("))
+  return (value:sub(1, LONGEST_NAME):gsub("%c", " "):gsub("'", "\226\128\153"):gsub('[$%%{}\\`"]', ""))
 end
+
+-- A number, or what stands for one: a word.
+local function word(value) return (value:sub(1, LONGEST_NAME):gsub(";.*$", ""):gsub("[^%w+*#.@:_-]", "")) end
 
 local function mark_name(given)
   local mark = given ~= "" and given or "[V]"
@@ -38,7 +42,7 @@ local function mark_name(given)
   name = harmless(name):gsub("%[", "-"):gsub("%]", "-"):gsub("\239\188\187", "-"):gsub("\239\188\189", "-")
   name = without(name, mark):gsub("^%s+", "")
   if get("stir_verstat") == "TN-Validation-Passed" then name = mark .. " " .. name end
-  local number = harmless(get("caller_id_number")):gsub(";.*$", "")
+  local number = word(get("caller_id_number"))
   session:setVariable("effective_caller_id_name", name)
   session:execute("set_profile_var", "caller_id_name=" .. name)
   if number ~= get("caller_id_number") then session:execute("set_profile_var", "caller_id_number=" .. number) end

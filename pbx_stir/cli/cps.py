@@ -278,7 +278,6 @@ async def _serve(
     from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.server_tls import ServerTls
     from pbx_stir.cps.tally import Tally
-    from pbx_stir.tokens.ledger import MemoryLedger
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -288,19 +287,7 @@ async def _serve(
         # Readable where the process that started this one is gone.
         loop.add_reader(desk.lifeline, stop.set)
     async with contextlib.AsyncExitStack() as running:
-        store: EntryStore | None = None
-        bare_store: EntryStore | None = None
-        if redis is not None:
-            seconds = bare.new_store().lifetime_seconds if bare is not None else 0
-            settings, store, bare_store = await _shared(
-                running, settings, redis, bare_lifetime_seconds=seconds
-            )
-        elif bare is not None:
-            # what is signed for the one listener is signed for the other too
-            settings = replace(settings, used=MemoryLedger())
-        if settings.ledger is None:
-            # which requests were used before a restart nobody knows any more
-            settings = replace(settings, since=time.time())
+        settings, store, bare_store = await _backed(running, settings, redis, bare)
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
@@ -312,7 +299,8 @@ async def _serve(
             )
             _log.info("metrics at %s", told)
         url = await running.enter_async_context(listening(settings, store, tally=tally, tls=tls))
-        if not settings.tokens and (desk is None or desk.index == 0):
+        speaks = desk is None or desk.index == 0
+        if speaks and not settings.tokens:
             _log.warning("storing needs no token: anybody who can connect may store")
         if bare is not None:
             common = replace(
@@ -320,11 +308,10 @@ async def _serve(
             )
             bare_tls = ServerTls(common)
             reloads.append(bare_tls.reload)
-            bare = replace(bare, common=common)
             second = await running.enter_async_context(
-                listening_bare(bare, bare_store, tally=tally, tls=bare_tls)
+                listening_bare(replace(bare, common=common), bare_store, tally=tally, tls=bare_tls)
             )
-            if desk is None or desk.index == 0:
+            if speaks:
                 print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
         reread_on_hangup(running, reloads)
         if desk is None:
@@ -333,6 +320,22 @@ async def _serve(
             desk.say_ready(url)
         await stop.wait()
         _log.info("ending")
+
+
+async def _backed(
+    running: contextlib.AsyncExitStack,
+    settings: CpsSettings,
+    redis: RedisSettings | None,
+    bare: BareSettings | None,
+) -> tuple[CpsSettings, EntryStore | None, EntryStore | None]:
+    """What a CPS keeps its state in: Redis, else memory, which knows nothing from before."""
+    from pbx_stir.tokens.ledger import MemoryLedger
+
+    if redis is not None:
+        seconds = bare.new_store().lifetime_seconds if bare is not None else 0
+        return await _shared(running, settings, redis, bare_lifetime_seconds=seconds)
+    # what is signed for one listener is signed for the other too
+    return replace(settings, used=MemoryLedger(), since=time.time()), None, None
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -19,7 +19,7 @@ _COMPACT: Final = re.compile(r"[A-Za-z0-9_.-]+")
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-    from pbx_stir.cps.client import CpsClient
+    from pbx_stir.clients import Clients
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
-    client = _client(args)
+    clients = _clients(args)
+    client = client_of(args) if clients is None else clients.retrieving
     try:
         async for answer in client.retrieve([(args.cps, dest)], time.monotonic() + SECONDS):
             if answer.reason is not None:
@@ -66,14 +67,14 @@ async def _fetch(args: argparse.Namespace, dest: str) -> tuple[bytes, ...]:
             return answer.blobs
         raise PbxStirError(f"{args.cps}: no answer")
     finally:
-        await client.close()
+        await (client.close() if clients is None else clients.close())
 
 
-def _client(args: argparse.Namespace) -> CpsClient:
-    """A client for ``--cps``, as the configuration has them where there is one."""
+def _clients(args: argparse.Namespace) -> Clients | None:
+    """The clients that the configuration has, where there is one."""
     loaded = loaded_for(args)
     if loaded is None:
-        return client_of(args)
+        return None
     from pbx_stir import configured
     from pbx_stir.clients import clients_of
     from pbx_stir.cps.holder import Holder
@@ -81,7 +82,7 @@ def _client(args: argparse.Namespace) -> CpsClient:
     credentials = configured.credentials(loaded)
     # whoever asks by hand wants to see what his service would see
     holder = Holder(credentials, [args.cps]) if credentials else None
-    return clients_of(loaded, credentials, holder=holder).retrieving
+    return clients_of(loaded, credentials, holder=holder)
 
 
 def _keys(args: argparse.Namespace) -> list[X25519PrivateKey] | None:

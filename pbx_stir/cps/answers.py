@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import ClassVar
 
 import aiohttp
 from aiohttp import web
@@ -24,6 +23,8 @@ WRITE_SECONDS = 10.0
 SERVER_NAME = "pbx-stir"
 COMPLAINT_SECONDS = 60.0
 _MOST_COMPLAINTS = 16
+# What was said of the store, and when.
+_complained: dict[str, float] = {}
 _log = logging.getLogger(__name__)
 
 
@@ -74,20 +75,14 @@ def problem(status: int, detail: str, **headers: str) -> web.Response:
     return answer(status, wire.format_problem(status, detail), wire.PROBLEM_TYPE, **headers)
 
 
-class _Complaints:
-    """What was said of the store, and when: each thing once a minute."""
-
-    said: ClassVar[dict[str, float]] = {}
-
-
 def _complain(error: StoreUnavailable) -> None:
-    """Say why the store is not there, but not with each request; it names no peer and no number."""
+    """Say why the store is not there, each reason once a minute; it names no peer and no number."""
     now = time.monotonic()
-    if now - _Complaints.said.get(error.message, -COMPLAINT_SECONDS) < COMPLAINT_SECONDS:
+    if now - _complained.get(error.message, -COMPLAINT_SECONDS) < COMPLAINT_SECONDS:
         return
-    if len(_Complaints.said) >= _MOST_COMPLAINTS:
-        _Complaints.said.clear()
-    _Complaints.said[error.message] = now
+    if len(_complained) >= _MOST_COMPLAINTS:
+        _complained.clear()
+    _complained[error.message] = now
     _log.warning("requests are answered 503: %s", error)
 
 

@@ -22,6 +22,7 @@ from panoramisk.ami_protocol import AMIProtocol
 from panoramisk.message import Message
 
 from pbx_stir.errors import PbxStirError, PbxUnavailable
+from pbx_stir.pbx.connecting import connecting, shown
 
 BANNER = b"Asterisk Call Manager/"
 # Events may be long (an announcement with four Identity headers has some 15,000 octets), but a peer
@@ -138,19 +139,9 @@ class AmiConnection:
         """
         connection = cls(settings, on_event)
         where = f"{settings.host}:{settings.port}"
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await connection._connect()
-                await connection._login()
-        except TimeoutError as error:
-            connection.abort("no answer")
-            raise PbxUnavailable(f"{where} does not answer") from error
-        except (OSError, UnicodeError) as error:
-            connection.abort("not connected")
-            raise PbxUnavailable(f"cannot connect to {where}: {error}") from error
-        except BaseException:
-            connection.abort("not logged in")
-            raise
+        async with connecting(connection, where, timeout_seconds):
+            await connection._connect()
+            await connection._login()
         return connection
 
     async def _connect(self) -> None:
@@ -177,7 +168,7 @@ class AmiConnection:
         if answer.response != "Success":
             raise LoginRefused(
                 f"login of {settings.username!r} at {settings.host}:{settings.port} refused: "
-                f"{_shown(answer.message)}",
+                f"{shown(answer.message)}",
                 hint="compare secret, permit and deny with the PBX's manager.conf",
             )
 
@@ -257,7 +248,7 @@ class AmiConnection:
 
     def connection_lost(self, error: object) -> None:
         """The connection has ended."""
-        self.abort("closed by the PBX" if error is None else _shown(error))
+        self.abort("closed by the PBX" if error is None else shown(error))
 
 
 def _line(name: str, value: str) -> str:
@@ -274,8 +265,3 @@ def _line(name: str, value: str) -> str:
     if len(octets) > MAX_LINE_OCTETS:
         raise PbxStirError(f"the AMI field {name[:40]!r} has {len(octets)} octets")
     return value
-
-
-def _shown(what: object) -> str:
-    """Foreign text for a log line: printable, short."""
-    return "".join(c if c.isprintable() else "?" for c in str(what))[:200]

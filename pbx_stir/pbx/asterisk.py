@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from panoramisk.message import Message
@@ -21,9 +21,8 @@ from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx import hook
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
 from pbx_stir.pbx.hearing import Deaf, Hearing
-from pbx_stir.pbx.listener import GRACE_SECONDS, OVER_MS, Listener, Receiver
+from pbx_stir.pbx.listener import Listener, Receiver
 from pbx_stir.pbx.pbx_time import PbxTime
-from pbx_stir.services.call import Call
 
 _PBX_TIME = re.compile(r"[0-9]{9,11}(\.[0-9]{1,6})?")
 _CDR_COLUMNS = {
@@ -44,70 +43,41 @@ class AsteriskPbx(Listener[AmiConnection]):
         self._settings = settings
         self._hearing = Hearing()
 
-    async def answer(
-        self, call: Call, variables: Sequence[tuple[str, str]], give_up_at: float
+    async def _write(
+        self, connection: AmiConnection, unique_id: str, writes: Sequence[tuple[str, str]]
     ) -> bool:
-        """Write the answer and release the call; ``give_up_at`` is a moment of ``time.monotonic``.
-
-        True: the PBX took it. False: the call is gone, or its hold was over when we read of it.
-
-        Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for
-        a variable that an answer has no place for.
-        """
-        if call.budget_ms <= OVER_MS:
-            return False
-        connection = self._connection
-        if connection is None:
-            raise PbxUnavailable(f"{self.name} is not connected")
-        writes = hook.pack_answer(call.nonce, variables)
         sent = []
         try:
             # One session's actions are carried out in order, so the parts need no waiting for.
             for name, value in writes:
-                fields = (("Channel", call.unique_id), ("Variable", name), ("Value", _wire(value)))
+                fields = (("Channel", unique_id), ("Variable", name), ("Value", _wire(value)))
                 sent.append(connection.send("Setvar", fields))
-            left = max(0.0, give_up_at - self._monotonic()) + GRACE_SECONDS
-            async with asyncio.timeout(left):
-                response = await sent[-1].future
-        except TimeoutError as error:
-            raise PbxUnavailable(f"{self.name} does not say whether it took an answer") from error
+            return self._taken(await sent[-1].future)
         finally:
             for action in sent:
                 connection.forget(action)
-        return self._taken(response)
 
-    async def contest(self, unique_id: str, variables: Sequence[tuple[str, str]]) -> None:
-        """Say on a call in progress, in its CDR columns and as an event that it is contested.
-
-        Never raises: a call that is over, or a PBX that is away, is only logged.
-        """
-        connection = self._connection
-        given = {name: hook.safe(value) for name, value in variables}
-        try:
-            if connection is None:
-                raise PbxUnavailable("not connected")
-            # Once the call has gone out again, its variables tell of that, and only its record of
-            # how it came in.
-            verstat = await self._get(connection, unique_id, "STIR_VERSTAT")
-            writes = [(f"CDR({_CDR_COLUMNS[n]})", v) for n, v in given.items() if n in _CDR_COLUMNS]
-            if verstat:
-                writes += [(f"__{name}", value) for name, value in given.items()]
-                if await self._get(connection, "", "STIR_CDR_USERFIELD") != "off":
-                    cost = await self._get(connection, unique_id, "STIR_MS")
-                    now = given.get("STIR_VERSTAT", verstat), given.get("STIR_REASON", "")
-                    writes.append(
-                        ("CDR(userfield)", "verstat={} reason={} ms={}".format(*now, cost))
-                    )
-            for target, value in writes:
-                fields = (("Channel", unique_id), ("Variable", target), ("Value", value))
-                response = await connection.request("Setvar", fields, timeout_seconds=2.0)
-                if not self._taken(response):
-                    return
-            said = tuple((_header(name), value) for name, value in given.items())
-            event = (("UserEvent", "PbxStirContested"), ("CallUniqueid", unique_id), *said)
-            await connection.request("UserEvent", event, timeout_seconds=2.0)
-        except PbxStirError as error:
-            self._log.warning("a contested call could not be marked: %s", error)
+    async def _mark(
+        self, connection: AmiConnection, unique_id: str, given: Mapping[str, str]
+    ) -> None:
+        # Once the call has gone out again, its variables tell of that, and only its record of how
+        # it came in.
+        verstat = await self._get(connection, unique_id, "STIR_VERSTAT")
+        writes = [(f"CDR({_CDR_COLUMNS[n]})", v) for n, v in given.items() if n in _CDR_COLUMNS]
+        if verstat:
+            writes += [(f"__{name}", value) for name, value in given.items()]
+            if await self._get(connection, "", "STIR_CDR_USERFIELD") != "off":
+                cost = await self._get(connection, unique_id, "STIR_MS")
+                now = given.get("STIR_VERSTAT", verstat), given.get("STIR_REASON", "")
+                writes.append(("CDR(userfield)", "verstat={} reason={} ms={}".format(*now, cost)))
+        for target, value in writes:
+            fields = (("Channel", unique_id), ("Variable", target), ("Value", value))
+            response = await connection.request("Setvar", fields, timeout_seconds=2.0)
+            if not self._taken(response):
+                return
+        said = tuple((_header(name), value) for name, value in given.items())
+        event = (("UserEvent", "PbxStirContested"), ("CallUniqueid", unique_id), *said)
+        await connection.request("UserEvent", event, timeout_seconds=2.0)
 
     async def _get(self, connection: AmiConnection, unique_id: str, name: str) -> str:
         """A variable of a channel, or a global one; empty if there is none, or no such channel."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from pbx_stir.errors import MalformedFrame, PbxUnavailable
 from pbx_stir.pbx import esl
+from pbx_stir.pbx.connecting import connecting, shown
 from pbx_stir.pbx.esl import Frame, Framer, Headers
 
 # Each held call has a few commands under way; a FreeSWITCH that answers none is gone.
@@ -71,21 +72,11 @@ class EventSocket(asyncio.Protocol):
         """
         connection = cls(settings, on_event)
         where = f"{settings.host}:{settings.port}"
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: connection, settings.host, settings.port
-                )
-                await connection._login(where)
-        except TimeoutError as error:
-            connection.abort("no answer")
-            raise PbxUnavailable(f"{where} does not answer") from error
-        except (OSError, UnicodeError) as error:
-            connection.abort("not connected")
-            raise PbxUnavailable(f"cannot connect to {where}: {error}") from error
-        except BaseException:
-            connection.abort("not logged in")
-            raise
+        async with connecting(connection, where, timeout_seconds):
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection, settings.host, settings.port
+            )
+            await connection._login(where)
         return connection
 
     async def _login(self, where: str) -> None:
@@ -100,7 +91,7 @@ class EventSocket(asyncio.Protocol):
         answer = await self.send(esl.login(self._settings.password))
         if not answer.is_ok or not answer.reply.startswith("+OK"):
             raise PasswordRefused(
-                f"login at {where} refused: {_shown(answer.reply)}",
+                f"login at {where} refused: {shown(answer.reply)}",
                 hint="compare password_file with event_socket.conf.xml",
             )
 
@@ -174,7 +165,7 @@ class EventSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
-        self.abort("closed by the PBX" if exc is None else _shown(exc))
+        self.abort("closed by the PBX" if exc is None else shown(exc))
 
     def _take(self, frame: Frame) -> None:
         if frame.content_type in _REPLIES:
@@ -202,8 +193,3 @@ class EventSocket(asyncio.Protocol):
             self.log.warning("dropped an event that cannot be read: %s", error)
             return
         self._on_event(event)
-
-
-def _shown(what: object) -> str:
-    """Foreign text for a log line: printable, short."""
-    return "".join(c if c.isprintable() else "?" for c in str(what))[:200]

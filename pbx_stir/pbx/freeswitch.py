@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -26,9 +26,8 @@ from pbx_stir.pbx.event_socket import (
     FreeSwitchSettings,
     PasswordRefused,
 )
-from pbx_stir.pbx.listener import GRACE_SECONDS, OVER_MS, Listener, Receiver
+from pbx_stir.pbx.listener import Listener, Receiver
 from pbx_stir.pbx.pbx_time import PbxTime
-from pbx_stir.services.call import Call
 
 REQUEST = "pbx_stir::request"
 ENDED = "pbx_stir::ended"
@@ -57,57 +56,31 @@ class FreeSwitchPbx(Listener[EventSocket]):
         # whether another listener writes heartbeats between ours
         self._accompanied = False
 
-    async def answer(
-        self, call: Call, variables: Sequence[tuple[str, str]], give_up_at: float
+    async def _write(
+        self, connection: EventSocket, unique_id: str, writes: Sequence[tuple[str, str]]
     ) -> bool:
-        """Write the answer and release the call; ``give_up_at`` is a moment of ``time.monotonic``.
-
-        True: the PBX took it. False: the call is gone, or its hold was over when we read of it.
-
-        Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for
-        a variable that an answer has no place for.
-        """
-        if call.budget_ms <= OVER_MS:
-            return False
-        connection = self._connection
-        if connection is None:
-            raise PbxUnavailable(f"{self.name} is not connected")
         # Commands of one connection are carried out in order, so the parts need no waiting for.
         sent = [
-            connection.send(esl.set_variable(call.unique_id, name.lower(), value))
-            for name, value in hook.pack_answer(call.nonce, variables)
+            connection.send(esl.set_variable(unique_id, name.lower(), value))
+            for name, value in writes
         ]
-        try:
-            async with asyncio.timeout(max(0.0, give_up_at - self._monotonic()) + GRACE_SECONDS):
-                reply = await sent[-1]
-        except TimeoutError as error:
-            raise PbxUnavailable(f"{self.name} does not say whether it took an answer") from error
-        return self._taken(reply)
+        return self._taken(await sent[-1])
 
-    async def contest(self, unique_id: str, variables: Sequence[tuple[str, str]]) -> None:
-        """Say on a call in progress and as an event that it is contested.
-
-        Never raises: a call that is over, or a PBX that is away, is only logged.
-        """
-        connection = self._connection
-        given = {name: hook.safe(value) for name, value in variables}
-        try:
-            if connection is None:
-                raise PbxUnavailable("not connected")
-            # Once the call has gone out again, its variables tell of that.
-            asked = esl.command(f"api uuid_getvar {_word(unique_id)} stir_verstat")
-            verstat = await connection.request(asked, timeout_seconds=2.0)
-            if not verstat.is_ok or verstat.reply in {"", "_undef_"}:
+    async def _mark(
+        self, connection: EventSocket, unique_id: str, given: Mapping[str, str]
+    ) -> None:
+        # Once the call has gone out again, its variables tell of that.
+        asked = esl.command(f"api uuid_getvar {_word(unique_id)} stir_verstat")
+        verstat = await connection.request(asked, timeout_seconds=2.0)
+        if not verstat.is_ok or verstat.reply in {"", "_undef_"}:
+            return
+        for name, value in given.items():
+            written = esl.set_variable(unique_id, name.lower(), value)
+            if not self._taken(await connection.request(written, timeout_seconds=2.0)):
                 return
-            for name, value in given.items():
-                written = esl.set_variable(unique_id, name.lower(), value)
-                if not self._taken(await connection.request(written, timeout_seconds=2.0)):
-                    return
-            said = {_header(name): value for name, value in given.items()}
-            event = esl.send_event(CONTESTED, {"Stir-Uniqueid": unique_id, **said})
-            await connection.request(event, timeout_seconds=2.0)
-        except PbxStirError as error:
-            self._log.warning("a contested call could not be marked: %s", error)
+        said = {_header(name): value for name, value in given.items()}
+        event = esl.send_event(CONTESTED, {"Stir-Uniqueid": unique_id, **said})
+        await connection.request(event, timeout_seconds=2.0)
 
     # The connection.
 

@@ -14,7 +14,7 @@ import random
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -122,8 +122,56 @@ class Listener(ABC, Generic[Kind]):
         """Take our heartbeat away. Raises PbxStirError."""
 
     @abstractmethod
+    async def _write(
+        self, connection: Kind, unique_id: str, writes: Sequence[tuple[str, str]]
+    ) -> bool:
+        """Set a channel's variables, in order; whether it was there to take the last one.
+
+        Raises PbxUnavailable.
+        """
+
+    @abstractmethod
+    async def _mark(self, connection: Kind, unique_id: str, given: Mapping[str, str]) -> None:
+        """Say on a call in progress that it is contested. Raises PbxStirError."""
+
+    @abstractmethod
     def _release(self, unique_id: str, nonce: str, variables: Sequence[tuple[str, str]]) -> None:
         """Write an answer without waiting for what comes of it; never raises."""
+
+    async def answer(
+        self, call: Call, variables: Sequence[tuple[str, str]], give_up_at: float
+    ) -> bool:
+        """Write the answer and release the call; ``give_up_at`` is a moment of ``time.monotonic``.
+
+        True: the PBX took it. False: the call is gone, or its hold was over when we read of it.
+
+        Raises PbxUnavailable if the PBX is not connected or does not say in time, PbxStirError for
+        a variable that an answer has no place for.
+        """
+        if call.budget_ms <= OVER_MS:
+            return False
+        connection = self._connection
+        if connection is None:
+            raise PbxUnavailable(f"{self.name} is not connected")
+        writes = hook.pack_answer(call.nonce, variables)
+        try:
+            async with asyncio.timeout(max(0.0, give_up_at - self._monotonic()) + GRACE_SECONDS):
+                return await self._write(connection, call.unique_id, writes)
+        except TimeoutError as error:
+            raise PbxUnavailable(f"{self.name} does not say whether it took an answer") from error
+
+    async def contest(self, unique_id: str, variables: Sequence[tuple[str, str]]) -> None:
+        """Say on a call in progress, in its records and as an event that it is contested.
+
+        Never raises: a call that is over, or a PBX that is away, is only logged.
+        """
+        try:
+            if self._connection is None:
+                raise PbxUnavailable("not connected")
+            given = {name: hook.safe(value) for name, value in variables}
+            await self._mark(self._connection, unique_id, given)
+        except PbxStirError as error:
+            self._log.warning("a contested call could not be marked: %s", error)
 
     async def run(self) -> None:
         """Connect, serve, and connect again whenever the connection is lost; until ``stop``."""

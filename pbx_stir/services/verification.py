@@ -332,7 +332,10 @@ class _Search:
             judged = await self._of.judge.judge(
                 other, self._numbers, self._moment, self._give_up_at, self._fetches
             )
-            if isinstance(judged, Rejection) or not judged.name:
+            # a lower attestation names nobody, whoever passes beside it
+            if isinstance(judged, Rejection) or judged.reason is not Reason.VERIFIED:
+                continue
+            if not judged.name:
                 continue
             key, until = use_of(other, judged)
             try:

@@ -25,7 +25,6 @@ from typing import Final
 
 from pbx_stir.errors import Malformed, RequestRefused
 from pbx_stir.stir import jws
-from pbx_stir.stir.certificate import Anchors, Path, find_path
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.statement import Statement, read_statement, sign_statement
 
@@ -112,25 +111,6 @@ def read_request(value: str, typ: str) -> SignedRequest:
     return SignedRequest(statement, audience, method, path, iat, nonce, body_sha256)
 
 
-def check_request(
-    signed: SignedRequest,
-    *,
-    audiences: Container[str],
-    method: str,
-    path: str,
-    body: bytes,
-    anchors: Anchors,
-    now: float,
-) -> Path:
-    """Check that the request is this one, is of now and for us, and that its signer is trusted.
-
-    Cheap things first. Authority over numbers is for the caller to ask of the path. Raises
-    ``RequestRefused``, and what ``find_path`` raises.
-    """
-    check_terms(signed, audiences=audiences, method=method, path=path, body=body, now=now)
-    return find_path(signed.statement.chain, anchors, now)
-
-
 def check_terms(
     signed: SignedRequest,
     *,
@@ -140,7 +120,10 @@ def check_terms(
     body: bytes,
     now: float,
 ) -> None:
-    """The same without the signer's path, for a caller who remembers paths."""
+    """Check that the request is this one, is of now and for us. Raises ``RequestRefused``.
+
+    Whether its signer is trusted, and for which numbers, is for the caller to ask of its path.
+    """
     if signed.audience not in audiences:
         raise RequestRefused("a signed request for another service")
     if signed.method != method or signed.path != path:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
-from pathlib import Path as FilePath
 
 import pytest
 from cryptography.x509 import ocsp
@@ -13,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pbx_stir.certificates import revocation
-from pbx_stir.certificates.fetch import Fetched
 from pbx_stir.certificates.revocation import (
     FAILURE_SECONDS,
     LONGEST_SECONDS,
@@ -24,91 +21,24 @@ from pbx_stir.certificates.revocation import (
     SPREAD_SECONDS,
     UNUSED_SECONDS,
     Policy,
-    RevocationWatch,
 )
-from pbx_stir.certificates.revocation_files import RevocationFiles
-from pbx_stir.errors import CertificateRevoked, CertificateUnavailable, ConfigurationError
-from pbx_stir.stir.certificate import Anchors, Path
+from pbx_stir.errors import CertificateRevoked, CertificateUnavailable
 from pbx_stir.stir.revocation import Status
-from pbx_stir.stir.x5u import CheckedUrl, EgressRule, check_url
+from tests.certificates.revocation_world import (
+    ASKING,
+    ASKING_PATH,
+    FORGE,
+    GONE,
+    GOOD,
+    LEAF,
+    PATH,
+    ROOT,
+    URL,
+    Server,
+    World,
+)
 from tests.stir import revoking
-from tests.stir.conftest import DAY, NOW, Forge, Issued
-
-FORGE = Forge()
-ROOT = FORGE.root()
-URL = revoking.URL
-LEAF = FORGE.leaf(ROOT, extra=[revoking.at(URL)])
-PATH = revoking.path_of(LEAF, ROOT)
-ASKING = FORGE.leaf(ROOT, extra=[revoking.asks(revoking.RESPONDER)])
-ASKING_PATH = revoking.path_of(ASKING, ROOT)
-GOOD = revoking.crl(ROOT, [1])
-GONE = revoking.crl(ROOT, [LEAF.cert.serial_number])
-FOREVER = 1e12
-
-
-class Server:
-    """Gives what it is told for a URL, by its beginning, and keeps what it was asked."""
-
-    def __init__(self, **bodies: bytes) -> None:
-        self.bodies: dict[str, bytes] = {"http": GOOD} | bodies
-        self.asked: list[str] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.answered = asyncio.Event()
-
-    def check(self, url: str) -> CheckedUrl:
-        """As the egress rule for lists."""
-        rule = EgressRule(ports=frozenset({80, 443}), schemes=frozenset({"http", "https"}))
-        return check_url(url, rule)
-
-    async def fetch(self, url: str) -> Fetched:
-        """Answer, once the gate is open."""
-        self.asked.append(url)
-        self.answered.set()
-        await self.gate.wait()
-        bodies = [body for begin, body in self.bodies.items() if url.startswith(begin)]
-        if not bodies or not bodies[-1]:
-            raise CertificateUnavailable("no answer")
-        return Fetched(bodies[-1])
-
-
-class World:
-    """A watch with a clock that tests turn, and a chance that they choose."""
-
-    def __init__(self, server: Server | None = None, **options: object) -> None:
-        self.now = float(NOW)
-        self.chance = 0.0
-        self.server = server or Server()
-        self.anchors = Anchors.of([ROOT.cert])
-        settings: dict[str, object] = {"fetcher": self.server, "policy": "soft"}
-        self.watch = RevocationWatch(
-            anchors=lambda: self.anchors,
-            clock=lambda: self.now,
-            chance=lambda: self.chance,
-            **(settings | options),  # type: ignore[arg-type]
-        )
-
-    def status(self, path: Path = PATH) -> Status:
-        """What is known of a path now."""
-        return self.watch.status(path, self.now).status
-
-    async def fetched(self) -> None:
-        """Let the watch run until it has fetched what was due."""
-        running = asyncio.create_task(self.watch.run())
-        for _ in range(3):
-            await asyncio.sleep(0)
-        while self.watch._flights:
-            await asyncio.gather(*self.watch._flights._flights.values())
-            await asyncio.sleep(0)
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-
-    async def learnt(self, path: Path = PATH) -> Status:
-        """Ask, let it be fetched, and ask again."""
-        self.status(path)
-        await self.fetched()
-        return self.status(path)
+from tests.stir.conftest import DAY, NOW
 
 
 def refused(check: Callable[[], None]) -> str:
@@ -317,88 +247,6 @@ async def test_octets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         paths.append(revoking.path_of(leaf, ROOT))
         await world.learnt(paths[-1])
     assert [place.url[-1] for place in world.watch._kept] == ["1", "2"]
-
-
-async def test_lists_of_the_configuration_are_there_without_a_call() -> None:
-    """They are fetched at once, kept whatever else comes, and judge whoever they speak of."""
-    leaf = FORGE.leaf(ROOT)
-    gone = revoking.crl(ROOT, [leaf.cert.serial_number])
-    server = Server(**{"https://crl.example.com": gone})
-    world = World(server, urls=["https://CRL.example.com/all"])
-    await world.fetched()
-    assert server.asked == ["https://crl.example.com/all"]
-    assert world.status(revoking.path_of(leaf, ROOT)) is Status.REVOKED
-    world.now += UNUSED_SECONDS * 3
-    await world.fetched()
-    assert len(server.asked) == 2
-
-
-async def test_a_list_of_the_configuration_that_fails_is_tried_again() -> None:
-    """Once a minute or two, and said in the log."""
-    server = Server(http=b"")
-    world = World(server, urls=[URL])
-    await world.fetched()
-    await world.fetched()
-    assert len(server.asked) == 1
-    world.now += 2 * FAILURE_SECONDS
-    await world.fetched()
-    assert len(server.asked) == 2
-
-
-async def test_a_command_may_wait() -> None:
-    """settle fetches at once what is lacking, and says whether that may change anything."""
-    world = World(Server(http=GONE))
-    world.chance = 1.0
-    assert not await world.watch.settle(FOREVER)
-    assert world.status() is Status.UNKNOWN
-    assert await world.watch.settle(FOREVER)
-    assert world.status() is Status.REVOKED
-    assert not await world.watch.settle(FOREVER)
-
-
-async def test_a_command_does_not_wait_for_ever() -> None:
-    """At the moment to give up it goes on with what is known."""
-    world = World()
-    world.server.gate.clear()
-    world.status()
-    assert not await world.watch.settle(0.0)
-    await world.watch.close()
-
-
-async def test_files_are_read_and_read_again(tmp_path: FilePath) -> None:
-    """A reload puts new lists in force; a broken file leaves the old ones there."""
-    file = tmp_path / "all.crl"
-    file.write_bytes(GOOD)
-    files = RevocationFiles((str(tmp_path / "*.crl"),))
-    world = World(files=files, fetcher=None)
-    assert world.status() is Status.GOOD
-    file.write_bytes(GONE)
-    assert world.status() is Status.GOOD
-    await world.watch.reload()
-    assert world.status() is Status.REVOKED
-    file.write_bytes(b"half a fi")
-    with pytest.raises(ConfigurationError, match=r"all\.crl"):
-        await world.watch.reload()
-    assert world.status() is Status.REVOKED
-
-
-async def test_off_reads_no_files() -> None:
-    """Nothing that is switched off can fail."""
-    world = World(files=RevocationFiles(("/nowhere/*.crl",)), policy="off")
-    await world.watch.reload()
-    world.watch.check(PATH, world.now)
-
-
-async def test_other_anchors_are_looked_at_anew() -> None:
-    """A finding is not given again under other anchors."""
-    signer: Issued = FORGE.root("Signer")
-    here = revoking.at(URL, crl_issuer=signer.cert.subject)
-    path = revoking.path_of(FORGE.leaf(ROOT, extra=[here]), ROOT)
-    body = revoking.crl(signer, says=revoking.point(indirect_crl=True))
-    world = World(Server(http=body))
-    assert await world.learnt(path) is Status.UNKNOWN
-    world.anchors = Anchors.of([ROOT.cert, signer.cert])
-    assert world.status(path) is Status.GOOD
 
 
 @given(st.binary(max_size=100), st.integers(0, 500), st.booleans())

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.redis_servers import RedisServer, free_ports, redis_server, running_redis
+from lab.redis_servers import RedisServer, free_ports, running_redis
 from pbx_stir import config
 from pbx_stir.checks.redis import check_redis
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
+def server(redis_installed: None, tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis with a password."""
-    if redis_server() is None:
-        pytest.skip("redis-server is not installed")
     with running_redis(tmp_path / "redis", ("requirepass", "right")) as one:
         yield one
 

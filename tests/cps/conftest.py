@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cryptography import x509
@@ -27,7 +28,12 @@ from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.tnauthlist import TnAuthList
 
+if TYPE_CHECKING:
+    from .bare_listener import Bare
+
 NOW = 1_800_000_000.0
+# the numbers of ``company``
+HELD = ("12125551234", "12125551235")
 
 
 class Clock:
@@ -159,3 +165,19 @@ class Authority:
 def authority() -> Authority:
     """One authority for all tests."""
     return Authority()
+
+
+@pytest.fixture(scope="module")
+def company(authority: Authority) -> Credential:
+    """Who has two numbers."""
+    return authority.credential(*HELD)
+
+
+@pytest.fixture
+async def bare(authority: Authority) -> AsyncIterator[Bare]:
+    """A listener as it is by default."""
+    # which itself takes its clock and its authority from here
+    from .bare_listener import running
+
+    async with running(authority) as found:
+        yield found

@@ -13,7 +13,7 @@ from pbx_stir.cps.guarded import GuardedPlacement
 from pbx_stir.services.call import Reason
 from pbx_stir.stir import sealing
 
-from .test_client import http
+from .other_cps import http
 
 NUMBER = "12125551234"
 

@@ -29,6 +29,7 @@ from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.tnauthlist import TnAuthList
 
 from .conftest import private_pem
+from .other_cps import serving
 
 ALICE, BOB = "12125551234", "13105552000"
 
@@ -153,13 +154,8 @@ async def foreign(**handlers: object) -> AsyncIterator[str]:
     for name, (method, rest) in paths.items():
         handler = handlers.get(name, none)
         application.router.add_route(method, "/cps/{number}/ppts" + rest, handler)  # type: ignore[arg-type]
-    runner = web.AppRunner(application)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with serving(application) as url:
+        yield url
 
 
 async def test_a_foreign_list_of_paths_is_followed(authority: Authority) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import time
-from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -16,88 +14,13 @@ from pbx_stir.cps.listening import listening
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.errors import CpsRefused, CpsUnavailable, MalformedAnswer, UrlRefused
 from pbx_stir.services.call import Reason
-from pbx_stir.services.placement_service import Answer
 from pbx_stir.stir import sealing
 from pbx_stir.stir.x5u import EgressRule
 
+from .clients import NUMBER, blob, plain_client, retrieved, running, soon
 from .conftest import NOW, Authority, Run, TlsFiles
+from .other_cps import answering, http
 from .records import record
-
-NUMBER = "12125551234"
-Reply = Callable[[bytes], bytes | None]
-
-
-def blob() -> bytes:
-    """Sealed octets."""
-    return sealing.dummy(os.urandom(32))
-
-
-def soon(seconds: float = 5.0) -> float:
-    """A deadline."""
-    return time.monotonic() + seconds
-
-
-def running() -> list[str]:
-    """Tasks of a client."""
-    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-    return [each for each in names if "CpsClient" in each or "Client" in each]
-
-
-@contextlib.asynccontextmanager
-async def plain_client(**settings: object) -> AsyncIterator[CpsClient]:
-    """A client that may speak http to loopback; afterwards nothing of it is left running."""
-    client = CpsClient(allow_plain=True, **settings)
-    try:
-        yield client
-    finally:
-        await client.close()
-    assert not running()
-
-
-@contextlib.asynccontextmanager
-async def answering(reply: Reply) -> AsyncIterator[str]:
-    """A server that answers a request's octets with whatever ``reply`` says; None hangs up."""
-    connections: set[asyncio.StreamWriter] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(writer)
-        try:
-            while request := await reader.readuntil(b"\r\n\r\n"):
-                length = 0
-                for line in request.lower().split(b"\r\n"):
-                    if line.startswith(b"content-length:"):
-                        length = int(line.partition(b":")[2])
-                octets = reply(request + await reader.readexactly(length))
-                if octets is None:
-                    break
-                writer.write(octets)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        port = server.sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.close()
-        for writer in connections:
-            writer.close()
-        await asyncio.sleep(0)
-
-
-def http(body: bytes = b"", status: str = "200 OK", *headers: str) -> bytes:
-    """An HTTP answer."""
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + body
-
-
-async def retrieved(client: CpsClient, *cps: str, seconds: float = 5.0) -> list[Answer]:
-    """All answers."""
-    wanted = [(each, NUMBER) for each in cps]
-    return [answer async for answer in client.retrieve(wanted, soon(seconds))]
 
 
 async def test_store_and_retrieve(run: Run) -> None:
@@ -199,65 +122,6 @@ async def test_the_request_is_what_the_rfc_says() -> None:
     assert b"Cookie" not in requests[1]
 
 
-@pytest.mark.parametrize(
-    "octets",
-    [
-        b"",
-        b"garbage\r\n\r\n",
-        b"HTTP/1.1 999\r\n\r\n",
-        http(b"", "200 OK"),
-        http(b"<html>"),
-        http(b'{"ppts":7}'),
-        http(b'{"ppts":["http:evil"]}'),
-        http(b"x" * 2_000_000),
-        http(b"\x1f\x8b", "200 OK", "Content-Encoding: gzip"),
-        http(b'{"ppts":[]}', "200 OK", "X: " + "a" * 100_000),
-        http(b'{"ppts":[]}', "302 Found", "Location: http://127.0.0.1:1/"),
-        http(b'{"ppts":[]}', "500 Oh"),
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" + b"a" * 0x10000,
-    ],
-)
-async def test_a_broken_answer_is_unavailable(octets: bytes) -> None:
-    """Whatever a CPS answers, retrieve gives one CPS_UNAVAILABLE, and store one as well."""
-    answers = iter([octets])
-
-    def reply(_: bytes) -> bytes | None:
-        return next(answers, None)
-
-    async with answering(reply) as url, plain_client() as client:
-        [answer] = await retrieved(client, url, seconds=0.3)
-        assert (answer.reason, answer.blobs) == (Reason.CPS_UNAVAILABLE, ())
-        assert answer.detail
-
-
-async def test_a_refusing_cps_is_cps_refused() -> None:
-    """A 4xx on a retrieval is told apart from no answer."""
-    async with answering(lambda _: http(b"", "429 Many")) as url, plain_client() as client:
-        [answer] = await retrieved(client, url)
-        assert answer.reason is Reason.CPS_REFUSED
-
-
-async def test_a_list_of_paths_is_fetched_item_by_item() -> None:
-    """A CPS that knows no expand is read as RFC 8816 section 9 shows; what fails is left out."""
-    items = {f"/cps/{NUMBER}/ppts/ppt{n}/": blob() for n in range(40)}
-
-    def reply(request: bytes) -> bytes:
-        path = request.split(b" ")[1].decode()
-        if path.partition("?")[0] == f"/cps/{NUMBER}/ppts":
-            hrefs = [*items, "/cps/1/ppts/gone", "http://127.0.0.1:1/elsewhere"]
-            return http("\r\n".join(hrefs).encode(), "200 OK", "Content-Type: text/uri-list")
-        if path in items:
-            return http(sealing.to_wire(items[path]))
-        return http(b"", "404 Gone")
-
-    async with answering(reply) as url, plain_client() as client:
-        [answer] = await retrieved(client, url)
-        assert answer.reason is None
-        assert sorted(answer.blobs) == sorted(items.values())
-
-
 async def test_what_cannot_be_decoded_is_skipped() -> None:
     """Garbage among a CPS's entries costs nobody the good ones."""
     good = blob()
@@ -295,21 +159,6 @@ async def test_the_deadline_holds() -> None:
         assert time.monotonic() - begin < 1
         [result] = await client.store([silent], NUMBER, [blob()], soon(-1))
         assert result.reason is Reason.CPS_UNAVAILABLE
-
-
-async def test_what_came_before_the_deadline_counts() -> None:
-    """Of a slow list of paths the entries that came are given at the deadline."""
-    good = blob()
-
-    def reply(request: bytes) -> bytes:
-        path = request.split(b" ")[1]
-        if b"?" in path:
-            return http(b'{"ppts":["/good","/slow"]}')
-        return http(sealing.to_wire(good)) if path == b"/good" else b""
-
-    async with answering(reply) as url, plain_client() as client:
-        [answer] = await retrieved(client, url, seconds=0.2)
-        assert (answer.blobs, answer.reason) == ((good,), None)
 
 
 async def test_a_connection_that_was_just_closed_loses_no_store() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
@@ -21,6 +19,7 @@ from pbx_stir.services.call import Direction, Reason
 from pbx_stir.stir import sealing
 from pbx_stir.stir.number_set import NumberSet
 from pbx_stir.tokens.wallet import Unspent, Wallet
+from tests.cps.other_cps import answering_all
 from tests.services.world import BOB, CALLERS, FakeDirectory, World, call, credential_for
 from tests.tokens.minting import CPS, EPOCH, NOW, Mint, key_list
 
@@ -68,19 +67,6 @@ class Watcher:
             return web.Response(status=201, headers=date)
         return web.json_response({"ppts": []}, headers=date)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-
 
 class Tokens:
     """Gives a token to every store."""
@@ -104,7 +90,7 @@ async def test_stores_are_alike(tmp_path: Path) -> None:
     """Method, path, header fields in their order, token, size, connections: nothing tells them."""
     watcher, tokens = Watcher(), Tokens(tmp_path)
     keys = tuple(sealing.public_octets(sealing.new_private_key()) for _ in range(2))
-    async with watcher.running() as url:
+    async with answering_all(watcher.answer) as url:
         directory = FakeDirectory(keys, (url,))
         client = CpsClient(allow_plain=True, tokens=tokens, now=lambda: NOW)
         service = AuthenticationService(
@@ -148,7 +134,7 @@ async def test_stores_are_alike(tmp_path: Path) -> None:
 async def test_retrievals_are_alike() -> None:
     """The same request, over the same connection, whether a call is there or not."""
     watcher, world = Watcher(), World()
-    async with watcher.running() as url:
+    async with answering_all(watcher.answer) as url:
         world.directory.cps = (url,)
         client = CpsClient(allow_plain=True)
         world.service.placement = SubscribedPlacement(client)

@@ -56,6 +56,20 @@ def known(lifetime_seconds: int = 30, **settings: int) -> Dummies:
     return Dummies(lifetime_seconds, epoch_secrets=EpochSecrets(Drawing()), **settings)
 
 
+@pytest.fixture
+def derived(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The seeds of the dummies whose octets are derived from now on."""
+    seeds: list[bytes] = []
+    original = sealing.dummy
+
+    def counting(seed: bytes) -> bytes:
+        seeds.append(seed)
+        return original(seed)
+
+    monkeypatch.setattr(sealing, "dummy", counting)
+    return seeds
+
+
 @given(st.from_regex(r"[0-9]{1,15}", fullmatch=True), st.floats(0, 1e10), st.integers(5, 60))
 def test_two_or_three_are_alive_at_any_moment(number: str, now: float, lifetime: int) -> None:
     """Whatever number and moment: two or three, all different, newest first, none future."""
@@ -174,16 +188,8 @@ def test_what_is_kept_ready_is_bounded_and_swept() -> None:
     assert len(dummies._ready) == 0
 
 
-def test_the_work_is_the_same_whatever_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_work_is_the_same_whatever_has_arrived(derived: list[bytes]) -> None:
     """A look derives as many octets whether two or three are alive; a second look none."""
-    derived: list[bytes] = []
-    original = sealing.dummy
-
-    def counting(seed: bytes) -> bytes:
-        derived.append(seed)
-        return original(seed)
-
-    monkeypatch.setattr(sealing, "dummy", counting)
     counts = set()
     for each in range(40):
         dummies = known()
@@ -195,16 +201,8 @@ def test_the_work_is_the_same_whatever_has_arrived(monkeypatch: pytest.MonkeyPat
     assert counts == {(2, 3), (3, 3)}
 
 
-def test_who_looks_often_never_waits_for_a_dummy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_looks_often_never_waits_for_a_dummy(derived: list[bytes]) -> None:
     """Sweeps draw ahead: what a look takes does not say that a dummy is new."""
-    derived: list[bytes] = []
-    original = sealing.dummy
-
-    def counting(seed: bytes) -> bytes:
-        derived.append(seed)
-        return original(seed)
-
-    monkeypatch.setattr(sealing, "dummy", counting)
     for lifetime in (5, 30, 60):
         dummies = known(lifetime)
         dummies.entries(NUMBER, 777.0)
@@ -216,16 +214,8 @@ def test_who_looks_often_never_waits_for_a_dummy(monkeypatch: pytest.MonkeyPatch
             assert not derived
 
 
-def test_looks_apart_are_not_noticed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_looks_apart_are_not_noticed_by_others(derived: list[bytes]) -> None:
     """The dummies are the same, but a look costs as much as if nobody had looked there."""
-    derived: list[bytes] = []
-    original = sealing.dummy
-
-    def counting(seed: bytes) -> bytes:
-        derived.append(seed)
-        return original(seed)
-
-    monkeypatch.setattr(sealing, "dummy", counting)
     dummies = known()
     held = dummies.apart()
     seen = held.entries(NUMBER, 100.0)
@@ -293,3 +283,17 @@ def test_impossible_times_are_refused(lifetime: int, epoch: int) -> None:
     """A lifetime of nothing, or an epoch shorter than one, is a mistake."""
     with pytest.raises(ValueError, match="too short"):
         Dummies(lifetime, epoch_seconds=epoch)
+
+
+def test_what_is_coming_is_what_comes() -> None:
+    """The dummy that is said to come next is the next that a look at the number shows."""
+    dummies = Dummies(30)
+    now = 1000.0
+    for _ in range(50):
+        entry = dummies.coming(NUMBER, now)
+        assert entry.arrival > now
+        before = {each.id for each in dummies.entries(NUMBER, entry.arrival - 0.000_01)}
+        after = {each.id: each for each in dummies.entries(NUMBER, entry.arrival + 0.000_01)}
+        assert after.keys() - before == {entry.id}
+        assert after[entry.id].wire == entry.wire
+        now = entry.arrival

@@ -11,7 +11,7 @@ import pytest
 from pbx_stir.cps.exchange import Exchange, Reply, expect, failures_mapped
 from pbx_stir.errors import CpsRefused, CpsUnavailable, MalformedAnswer
 
-from .test_client import answering, http
+from .other_cps import answering, http
 
 DATE = "Date: Sun, 06 Nov 1994 08:49:37 GMT"
 SAID = 784111777.0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
@@ -18,9 +16,9 @@ from pbx_stir.cps.holder import Holder
 from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.errors import MalformedAnswer
 from pbx_stir.stir import signed_request
-from pbx_stir.stir.certificate import SpcPolicy
+from pbx_stir.stir.certificate import SpcPolicy, find_path
 from tests.cps.conftest import NOW, Authority
-from tests.cps.test_client import answering, http
+from tests.cps.other_cps import answering, answering_all, http
 
 NUMBER = "12125551234"
 OTHER = "13105552000"
@@ -37,15 +35,15 @@ def test_the_cps_can_check_it(authority: Authority) -> None:
     holder = Holder([authority.credential(NUMBER)], [CPS])
     value = signed(holder)["Authorization"]
     request = signed_request.read_request(value, signed_request.RETRIEVAL)
-    path = signed_request.check_request(
+    signed_request.check_terms(
         request,
         audiences={"cps.example.net"},
         method="GET",
         path=f"/base/cps/{NUMBER}/ppts?expand=1",
         body=b"",
-        anchors=authority.anchors,
         now=NOW,
     )
+    path = find_path(request.statement.chain, authority.anchors, NOW)
     assert path.covers(NUMBER, SpcPolicy())
 
 
@@ -132,24 +130,11 @@ class OtherCps:
             return web.json_response(ppts, headers=self.date)
         return web.Response(body=b"AAAA", content_type="application/passport", headers=self.date)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        try:
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-
 
 async def test_the_client_signs_every_request_of_a_retrieval(authority: Authority) -> None:
     """The list and each of its items carry a signature over their own path."""
     other = OtherCps()
-    async with other.running() as url:
+    async with answering_all(other.answer) as url:
         holder = Holder([authority.credential(NUMBER)], [url])
         client = CpsClient(allow_plain=True, holder=holder, now=lambda: NOW)
         try:

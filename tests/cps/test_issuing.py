@@ -1,14 +1,10 @@
-"""Storage tokens over HTTP: stores with and without one, keys, nonces, blind signatures."""
+"""Storage tokens over HTTP: keys, nonces, blind signatures, and what is refused."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import email.utils
-import json
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,196 +18,10 @@ from pbx_stir.tokens.exchange import BlindedBatch
 from pbx_stir.tokens.key_files import SecretKey
 from pbx_stir.tokens.ledger import MemoryLedger
 from pbx_stir.tokens.wallet import signed, want
-from tests.tokens.signers import Authority
 from tests.tokens.spending import EPOCH, NAME, NOW, FixedKeys, Purse, batch, purse, token_request
 
-from .conftest import Running, _run, sealed
-from .test_server import COLLECTION, Peer, raw
-
-ROOT = Authority()
-COMPANY = ROOT.credential()
-HOST = "127.0.0.1"
-Said = tuple[int, dict[str, str], bytes]
-
-
-class Sender(Peer):
-    """A client that knows of tokens."""
-
-    async def store(  # type: ignore[override]
-        self, token: Purse, body: bytes | None = None, **how: object
-    ) -> Said:
-        """Store one with a token."""
-        wire = sealed() if body is None else body
-        value = token.authorization(wire, **({"host": HOST} | how))  # type: ignore[arg-type]
-        return await self.send(wire, Authorization=value)
-
-    async def send(self, body: bytes, **headers: str) -> Said:
-        """Send a store as it is."""
-        typed = {"Content_Type": "application/passport"} | headers
-        status, pairs, answered = await self.ask("POST", COLLECTION, body, **typed)
-        return status, dict(pairs), answered
-
-    async def nonce(self) -> str:
-        """Ask for one."""
-        status, _, body = await self.ask("GET", exchange.TOKENS_PATH)
-        assert status == 200
-        return exchange.parse_nonce(body)
-
-    async def issue(self, wanted: BlindedBatch, **how: object) -> Said:
-        """Ask for tokens."""
-        body = exchange.format_request(wanted)
-        nonce = await self.nonce()
-        value = token_request(COMPANY, nonce, body, **({"audience": HOST} | how))  # type: ignore[arg-type]
-        headers = {"Content_Type": "application/json", "Authorization": value}
-        status, pairs, answered = await self.ask("POST", exchange.TOKENS_PATH, body, **headers)
-        return status, dict(pairs), answered
-
-
-@asynccontextmanager
-async def desk(**settings: object) -> AsyncIterator[tuple[Running, Sender]]:
-    """A CPS with tokens on, whose keys are those of the tests, and a sender."""
-    chosen = {
-        "tokens": True,
-        "token_keys": FixedKeys(),
-        "names": (NAME, HOST),
-        "anchors": lambda: ROOT.anchors,
-    }
-    async with _run(**(chosen | settings)) as cps, Sender(cps) as sender:
-        yield cps, sender
-
-
-def detail(said: Said) -> str:
-    """What a problem says."""
-    problem = json.loads(said[2])
-    assert said[1]["Content-Type"] == "application/problem+json"
-    assert problem["status"] == said[0]
-    return str(problem["detail"])
-
-
-def dated(said: Said) -> bool:
-    """Whether an answer says the time: a client compares clocks by it."""
-    return email.utils.parsedate_to_datetime(said[1]["Date"]) is not None
-
-
-async def test_a_store_with_a_token_is_201() -> None:
-    """Sixteen stores, and the seventeenth is 429; what was stored is listed."""
-    token = purse()
-    async with desk() as (cps, sender):
-        said = await sender.store(token)
-        assert said[0] == 201
-        assert said[1]["Location"] in await sender.hrefs()
-        for _ in range(15):
-            assert (await sender.store(token))[0] == 201
-        said = await sender.store(token)
-        assert (said[0], said[1]["Retry-After"]) == (429, "1")
-        assert "another token" in detail(said)
-        assert len(cps.store) == 16
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{}", b"\xff" * 6000, b"A" * 5462, b"A" * 900_000, sealed()],
-    ids=["empty", "json", "octets", "letters", "huge", "sealed"],
-)
-async def test_a_store_without_a_token_is_401_whatever_its_body(body: bytes) -> None:
-    """A problem document, a challenge and the time; nothing is kept."""
-    async with desk() as (cps, sender):
-        said = await sender.send(body)
-        assert (said[0], said[1]["WWW-Authenticate"]) == (401, "StorageToken")
-        assert "storage token" in detail(said)
-        assert dated(said)
-        assert len(cps.store) == 0
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"Content-Length: 0\r\n",
-        b"Content-Length: 99999999\r\nExpect: 100-continue\r\n",
-        b"Content-Length: 5526\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-        b"Content-Length: 5526\r\nAuthorization: StorageToken epoch=1\r\n",
-        b"Content-Length: 5526\r\nAuthorization: \xff\xfe\r\n",
-        b"",
-    ],
-)
-async def test_401_waits_for_no_body(head: bytes) -> None:
-    """Headers are enough: no body is asked for, waited for or read, whatever they announce."""
-    async with desk() as (cps, _):
-        reader, writer = await asyncio.open_connection("127.0.0.1", cps.port)
-        writer.write(f"POST {COLLECTION} HTTP/1.1\r\nHost: a\r\n".encode() + head + b"\r\n")
-        line = await asyncio.wait_for(reader.readline(), 10)
-        assert line == b"HTTP/1.1 401 Unauthorized\r\n"
-        writer.close()
-
-
-async def test_a_client_that_sends_it_all_first_reads_its_401() -> None:
-    """Millions of octets on the way are no reason to hang up before the answer is read."""
-    async with desk() as (cps, _):
-        head = f"POST {COLLECTION} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
-        body = b"A" * 8_000_000
-        said = await raw(cps, (head + f"Content-Length: {len(body)}\r\n\r\n").encode(), body)
-        assert said.startswith(b"HTTP/1.1 401 ")
-
-
-async def test_a_store_is_refused_with_its_reason() -> None:
-    """Wrong CPS, epoch and time, replay and signature: status, words, challenge and Date."""
-    token, wire = purse(), sealed()
-    value = token.authorization(wire, host=HOST)
-    async with desk() as (cps, sender):
-        assert (await sender.send(wire, Authorization=value))[0] == 201
-        for status, words, said in (
-            (409, "used before", await sender.send(wire, Authorization=value)),
-            (401, "time", await sender.store(token, now=NOW - 31)),
-            (401, "time", await sender.store(token, now=NOW + 31)),
-            (401, "epoch", await sender.store(purse(EPOCH + 1))),
-            (401, "proof", await sender.store(token, host="other.example")),
-            (401, "proof", await sender.store(token, number="12125551235")),
-            (401, "proof", await sender.store(token, content_type="text/plain")),
-            (401, "signed", await sender.store(purse(which=1))),
-            (401, "signed", await sender.store(token.changed(randomizer=bytes(32)))),
-            (401, "host", await sender.send(wire, Authorization=value, Host="other.example")),
-            (401, "parameters", await sender.send(wire, Authorization="StorageToken epoch=1")),
-        ):
-            assert said[0] == status
-            assert words in detail(said)
-            assert dated(said)
-            assert ("WWW-Authenticate" in said[1]) is (status == 401)
-        assert len(cps.store) == 1
-
-
-async def test_the_token_comes_before_type_and_size_and_form_after_it() -> None:
-    """With a good token: 415, 413 and 400, in this order; a body of garbage is paid for."""
-    async with desk(stores_per_token=1) as (cps, sender):
-        token = purse()
-        value = token.authorization(b"x", host=HOST)
-        said = await sender.send(b"x", Authorization=value, Content_Type="text/plain")
-        assert said[0] == 415
-        said = await sender.send(b"x" * 100_000, Authorization=value)
-        assert said[0] == 413
-        assert (await sender.store(token, b"?"))[0] == 400
-        assert (await sender.store(token))[0] == 429
-        assert len(cps.store) == 0
-
-
-async def test_names_and_ports_are_told_apart() -> None:
-    """The host that is signed has no port and is in lower case, whichever of our names it is."""
-    async with desk() as (cps, sender):
-        token = purse()
-        for host in (f"{NAME}:{cps.port}", NAME.upper(), NAME):
-            wire = sealed()
-            value = token.authorization(wire, host=NAME)
-            assert (await sender.send(wire, Authorization=value, Host=host))[0] == 201
-
-
-async def test_a_greedy_token_drops_its_own_entries_first() -> None:
-    """Entries are counted under their token: a flood pushes out no entry of another one."""
-    async with desk(max_entries_of_a_number=4) as (_, sender):
-        honest = (await sender.store(purse()))[1]["Location"]
-        greedy = purse()
-        for _ in range(10):
-            assert (await sender.store(greedy))[0] == 201
-        assert honest in await sender.hrefs()
+from .conftest import sealed
+from .desk import COMPANY, HOST, dated, desk, detail
 
 
 async def test_tokens_are_obtained_and_spent() -> None:

@@ -107,7 +107,8 @@ def test_connections_are_bounded(run: Run, loop: str) -> None:
     """One connection too many is hung up on; when another goes there is room again."""
     factory = None
     if loop == "uvloop":
-        factory = pytest.importorskip("uvloop").new_event_loop
+        why = "uvloop is not installed: pip install '.[test]'"
+        factory = pytest.importorskip("uvloop", reason=why).new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_one_too_many(run))
 

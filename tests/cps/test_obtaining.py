@@ -33,7 +33,7 @@ from pbx_stir.tokens.exchange import BlindedBatch
 from pbx_stir.tokens.wallet import Wallet, signed, want
 
 from .conftest import private_pem
-from .test_client import answering, http
+from .other_cps import answering, http
 
 NUMBER = "12125551234"
 

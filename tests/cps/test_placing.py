@@ -21,7 +21,7 @@ from pbx_stir.tokens.storage_token import Store
 from pbx_stir.tokens.wallet import Unspent, Wallet
 from tests.tokens.minting import CPS, EPOCH, NOW, Mint
 
-from .test_client import answering, http
+from .other_cps import answering, http
 
 NUMBER = "12125551234"
 CREATED = http(b"", "201 Created")

@@ -15,6 +15,7 @@ from pbx_stir.cps.subscription import Wanted
 from pbx_stir.errors import CpsRefused, CpsUnavailable
 from pbx_stir.stir import signed_request
 from tests.cps.conftest import NOW, Authority
+from tests.cps.other_cps import answering_all
 
 NUMBER = "12125551234"
 
@@ -37,27 +38,20 @@ class Cps:
         self, authority: Authority, last_id: str = "", *, offset: float = 0.0
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """A stream of this CPS; ``offset`` is how wrong our clock is."""
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self.answer)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
         self.headers["Date"] = formatdate(NOW, usegmt=True)
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         exchange = Exchange(allow_plain=True, keep=False, now=lambda: NOW + offset)
-        wanted = Wanted(url, "1212*", (NUMBER,), authority.credential(NUMBER))
         streams = EventStreams(exchange)
-        try:
-            if offset:
-                with pytest.raises(CpsRefused):
-                    await streams.opened(wanted, last_id).__aenter__()
-                self.status = 200
-            async with streams.opened(wanted, last_id) as pieces:
-                yield pieces
-        finally:
-            await exchange.close()
-            await runner.cleanup()
+        async with answering_all(self.answer) as url:
+            wanted = Wanted(url, "1212*", (NUMBER,), authority.credential(NUMBER))
+            try:
+                if offset:
+                    with pytest.raises(CpsRefused):
+                        await streams.opened(wanted, last_id).__aenter__()
+                    self.status = 200
+                async with streams.opened(wanted, last_id) as pieces:
+                    yield pieces
+            finally:
+                await exchange.close()
 
 
 async def test_it_is_asked_for_as_its_holder(authority: Authority) -> None:

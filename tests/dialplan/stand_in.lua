@@ -1,7 +1,7 @@
 -- A stand-in for FreeSWITCH's Lua: it is none. It has as much of `freeswitch` and `session` as the scripts in
 -- dialplan/freeswitch use, on a clock that only msleep moves, and prints what became of it all.
 --
---   lua5.2 stand_in.lua SCRIPT SCENARIO        SCENARIO is Lua that returns a table; see test_freeswitch_lua.py
+--   lua5.2 stand_in.lua SCRIPT SCENARIO        SCENARIO is Lua that returns a table; see stand_in.py
 
 local script, scenario = arg[1], dofile(arg[2])
 local clock, slept, ids = scenario.clock, 0, 0

@@ -1,8 +1,10 @@
-"""What dialplan/freeswitch's files and its README say of each other, and of the contract."""
+"""What dialplan/freeswitch's files and README say of each other, and Lua's own tools of them."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,6 +17,9 @@ README = (FOLDER / "README.md").read_text()
 HOOK = (FOLDER / "pbx_stir.lua").read_text()
 XML = sorted(FOLDER.glob("*.xml"))
 SCRIPTS = sorted(FOLDER.glob("*.lua"))
+STAND_IN = Path(__file__).with_name("stand_in.lua")
+LUACHECK = shutil.which("luacheck")
+COMPILERS = [c for v in ("5.1", "5.2", "5.3", "5.4") if (c := shutil.which(f"luac{v}"))]
 
 
 def test_freeswitch_answer_is_unpacked_in_the_order_of_the_services() -> None:
@@ -68,7 +73,12 @@ def test_freeswitch_verdict_is_there_for_later_conditions() -> None:
     (extension,) = ElementTree.parse(FOLDER / "inbound.xml").iter("extension")
     assert extension.get("continue") == "true"
     assert {one.get("inline") for one in extension.iter("action")} == {"true"}
-    first = next(extension.iter("action"))
+    (condition,) = extension.iter("condition")
+    # a call that comes here again keeps its verdict
+    assert (condition.get("field"), condition.get("expression")) == ("${stir_came_in}", "^$")
+    guard, first, *_ = extension.iter("action")
+    # nobody changes name and number, and with them the mark, during the call
+    assert guard.get("data") == "sip_ignore_remote_cid=true"
     assert first.get("data", "").startswith("pbx_stir.lua inbound ")
 
 
@@ -96,3 +106,23 @@ def test_freeswitch_variables_that_are_set_are_explained(path: Path) -> None:
     named = re.findall(r'set(?:Global)?Variable\("(\w*[a-z])"', path.read_text())
     assert named
     assert all(name in both for name in named)
+
+
+@pytest.mark.skipif(LUACHECK is None, reason="no luacheck: install Debian's package lua-check")
+@pytest.mark.parametrize("script", [*SCRIPTS, STAND_IN], ids=lambda path: path.name)
+def test_freeswitch_lua_is_clean(script: Path) -> None:
+    """luacheck finds nothing."""
+    done = subprocess.run(
+        [str(LUACHECK), "--std", "lua52", "--no-color", "--max-line-length", "120",
+         "--globals", "freeswitch", "session", "argv", "--", str(script)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(not COMPILERS, reason="no luac: install Debian's package lua5.2")
+def test_every_version_of_lua_reads_the_scripts() -> None:
+    """FreeSWITCH is built with 5.1 to 5.4: whichever compilers are here take them."""
+    for compiler in COMPILERS:
+        for script in SCRIPTS:
+            subprocess.run([compiler, "-p", str(script)], check=True)

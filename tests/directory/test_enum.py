@@ -24,7 +24,7 @@ from pbx_stir.directory.enum import (
 )
 from pbx_stir.errors import ConfigurationError, Unavailable
 
-pytest.importorskip("dns", reason="dnspython is not installed")
+pytest.importorskip("dns", reason="dnspython is not installed: the extra dns has it")
 import dns.flags
 import dns.message
 import dns.rcode

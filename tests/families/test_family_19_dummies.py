@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from tests.cps.conftest import Running, _run, sealed
-from tests.cps.test_server import Peer
+from tests.cps.peers import Peer
 
 NUMBERS = [f"1212555{at:04}" for at in range(40)]
 

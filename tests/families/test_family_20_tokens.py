@@ -16,7 +16,7 @@ from pbx_stir.tokens.exchange import BlindedBatch
 from pbx_stir.tokens.ledger import MemoryLedger
 from pbx_stir.tokens.wallet import signed, want
 from tests.cps.conftest import sealed
-from tests.cps.test_issuing import HOST, desk, detail
+from tests.cps.desk import HOST, desk, detail
 from tests.tokens.spending import (
     EPOCH,
     NAME,

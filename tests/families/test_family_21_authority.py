@@ -24,7 +24,7 @@ from pbx_stir.stir.statement import sign_statement
 from pbx_stir.stir.tnauthlist import TnAuthList
 from pbx_stir.tokens import exchange
 from tests.cps.conftest import Running, sealed
-from tests.cps.test_issuing import Sender, desk
+from tests.cps.desk import Sender, desk
 from tests.tokens.signers import Authority
 from tests.tokens.spending import NOW, batch, token_request
 

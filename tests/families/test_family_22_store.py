@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cps.conftest import _run, sealed
-from tests.cps.test_server import Peer, _typed, raw
+from tests.cps.peers import Peer, _typed, raw
 
 NUMBER = "12125551234"
 COLLECTION = f"/cps/{NUMBER}/ppts"

@@ -356,7 +356,7 @@ def started(
     """An Asterisk that is stopped, and its folder removed, when the iterator goes on."""
     reason = asterisk.why_not()
     if reason:
-        pytest.skip(reason)
+        pytest.skip(f"no Asterisk: {reason}")
     software = asterisk.get(suite)
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         pbx = asterisk.Instance(

@@ -25,7 +25,7 @@ def secured(
     """An Asterisk whose AMI has a certificate, and the CA of it."""
     reason = asterisk.why_not()
     if reason:
-        pytest.skip(reason)
+        pytest.skip(f"no Asterisk: {reason}")
     folder = tmp_path_factory.mktemp("tls")
     pbx = asterisk.Instance(asterisk.get(str(request.param)), folder / "pbx", "secured")
     pbx.tls_certificate, pbx.tls_key, ca = tls_certificate(folder, "ami", [pbx.host])

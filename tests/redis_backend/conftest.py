@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.redis_servers import RedisServer, redis_server, running_cluster, running_redis
+from lab.redis_servers import RedisServer, running_cluster, running_redis
 from pbx_stir.redis_backend.connection import Connection
 from pbx_stir.redis_backend.entries import RedisStore
 from pbx_stir.redis_backend.settings import RedisSettings, settings
@@ -25,18 +25,11 @@ Eventually = Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
 Running = Callable[[RedisStore], AbstractAsyncContextManager[RedisStore]]
 
 
-@pytest.fixture
-def redis_installed() -> None:
-    """Skip a test that starts a server of its own where there is none."""
-    if redis_server() is None:
-        pytest.skip("redis-server is not installed")
-
-
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def shared_server(
+    redis_installed: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RedisServer]:
     """One server for the tests that neither stop nor slow it."""
-    if redis_server() is None:
-        pytest.skip("redis-server is not installed")
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -49,10 +42,10 @@ def server(redis_installed: None, tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
-def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServer]]:
+def shared_cluster(
+    redis_installed: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[RedisServer]]:
     """Three masters; a test that ends one of them starts it again."""
-    if redis_server() is None:
-        pytest.skip("redis-server is not installed")
     with running_cluster(tmp_path_factory.mktemp("cluster")) as servers:
         yield servers
 

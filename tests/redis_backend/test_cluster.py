@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.redis_servers import RedisServer, redis_server, running_cluster
+from lab.redis_servers import RedisServer, running_cluster
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.redis_backend.arrivals import shard_keys
 from pbx_stir.redis_backend.connection import SLOTS, Connection
@@ -22,10 +22,8 @@ NUMBERS = [str(12125550000 + each) for each in range(60)]
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
+def cluster(redis_installed: None, tmp_path: Path) -> Iterator[list[RedisServer]]:
     """A cluster of the test's own."""
-    if redis_server() is None:
-        pytest.skip("redis-server is not installed")
     with running_cluster(tmp_path) as servers:
         yield servers
 

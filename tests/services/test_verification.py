@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.certificates import issuing
@@ -390,6 +391,19 @@ async def test_passports_made_together_are_of_one_call() -> None:
         await world.used.confirm(key, outcome.claim, NOW)
     again = await verify(world, call(unique_id="2.2", linked_id="2.2"))
     assert again.reason is Reason.REPLAYED
+
+
+@pytest.mark.parametrize("attest", ["B", "C"])
+async def test_no_name_of_a_lower_attestation(attest: str) -> None:
+    """Beside one that passes, another signer who does not vouch for the number names nobody."""
+    provider = credential_for(TnAuthList(spcs=("1234",)))
+    world = World()
+    world.put(world.token(jti=""))
+    named = {"rcd": {"nam": "Your Bank"}, "crn": "fraud desk"}
+    world.put(world.token(provider, attest=attest, origid="o", jti="", extra=named), provider)
+    outcome = await verify(world)
+    assert outcome.verstat is Verstat.PASSED
+    assert (outcome.name, outcome.call_reason, outcome.also_used) == ("", "", ())
 
 
 async def test_certificates_may_come_in_any_order_and_twice() -> None:

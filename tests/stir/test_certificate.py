@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import datetime
 from pathlib import Path as FilePath
@@ -402,11 +401,8 @@ _TOLERATED = {
 }
 
 
-def test_limbo(monkeypatch, forge) -> None:
+def test_limbo(monkeypatch, forge, vectors: FilePath) -> None:
     """Public hostile paths fail and honest ones hold, as far as they apply to STIR."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
     from pbx_stir.stir import certificate, profile
 
     # The leaves are of web servers: only what a STIR leaf must have beyond X.509 is left out.
@@ -416,7 +412,7 @@ def test_limbo(monkeypatch, forge) -> None:
         return TnAuthList(spcs=("limbo",))
 
     monkeypatch.setattr(certificate, "check_leaf", check_leaf)
-    cases = json.loads(FilePath(folder, "limbo", "limbo_subset.json").read_text())["testcases"]
+    cases = json.loads((vectors / "limbo/limbo_subset.json").read_text())["testcases"]
     met = 0
     for case in cases:
         if case["id"].startswith(_NOT_OURS) or case["id"] in _TOLERATED:
@@ -444,16 +440,13 @@ def _readable(pem: str) -> list[x509.Certificate]:
         return []
 
 
-def test_a_published_stir_certificate_reads() -> None:
+def test_a_published_stir_certificate_reads(vectors: FilePath) -> None:
     """The example of RFC 9118 is a leaf of the profile, and expired for nobody we trust."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
-    vectors = json.loads(FilePath(folder, "rfc", "rfc8226_rfc9118_asn1.json").read_text())
-    chain = parse_pem_chain(vectors["rfc9118_cert_pem"].encode())
+    found = json.loads((vectors / "rfc/rfc8226_rfc9118_asn1.json").read_text())
+    chain = parse_pem_chain(found["rfc9118_cert_pem"].encode())
     with pytest.raises(CertificateUntrusted):
         find_path(chain, Anchors.of([]), NOW)
-    large = parse_pem_chain(vectors["rfc8226_cert_pem"].encode())
+    large = parse_pem_chain(found["rfc8226_cert_pem"].encode())
     with pytest.raises(CertificateUntrusted, match="P-256"):
         find_path(large, Anchors.of([]), NOW)
 

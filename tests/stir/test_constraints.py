@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -42,20 +41,17 @@ def test_what_is_written_is_read(
         assert ClaimConstraints.parse(made.encode(), enhanced=True) == made
 
 
-def test_vectors() -> None:
+def test_vectors(vectors: Path) -> None:
     """The public examples of RFC 8226 and RFC 9118 extensions read as they are documented."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
     from cryptography import x509
 
-    vectors = json.loads(Path(folder, "rfc", "rfc8226_rfc9118_asn1.json").read_text())
+    found = json.loads((vectors / "rfc/rfc8226_rfc9118_asn1.json").read_text())
     read = ClaimConstraints.parse(
-        base64.b64decode(vectors["JWTClaimConstraints_der_b64"]), enhanced=False
+        base64.b64decode(found["JWTClaimConstraints_der_b64"]), enhanced=False
     )
     assert read.must_include == ("foo",)
     assert read.permitted == (("foo", ("foo1", "foo2", "foo3")), ("bar", ("bar1", "bar2")))
-    certificate = x509.load_pem_x509_certificate(vectors["rfc9118_cert_pem"].encode())
+    certificate = x509.load_pem_x509_certificate(found["rfc9118_cert_pem"].encode())
     value = certificate.extensions.get_extension_for_oid(OID_ENHANCED_JWT_CLAIM_CONSTRAINTS).value
     assert isinstance(value, x509.UnrecognizedExtension)
     read = ClaimConstraints.parse(value.value, enhanced=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -239,12 +238,9 @@ def test_any_wire_text_is_survived(text: bytes) -> None:
         assert len(sealing.from_wire(text)) <= len(text)
 
 
-def test_rfc9180_vectors() -> None:
+def test_rfc9180_vectors(vectors: Path) -> None:
     """The suite is RFC 9180's: its vectors open."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
-    path = Path(folder, "rfc", "rfc9180_hpke_vectors_subset.json")
+    path = vectors / "rfc/rfc9180_hpke_vectors_subset.json"
     suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
     from cryptography.hazmat.bindings._rust import openssl
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,10 @@ from pbx_stir.stir.tnauthlist import MAX_ENTRIES, OID_TN_AUTH_LIST, TnAuthList
 SPC_1234 = bytes.fromhex("3008a006160431323334")
 
 
-def vectors() -> dict[str, object]:
-    """Read the public RFC 8226 vectors, or skip."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
-    text = Path(folder, "rfc", "rfc8226_rfc9118_asn1.json").read_text()
-    return dict(json.loads(text))
+@pytest.fixture(scope="module")
+def published(vectors: Path) -> dict[str, str]:
+    """The public RFC 8226 and RFC 9118 vectors."""
+    return dict(json.loads((vectors / "rfc/rfc8226_rfc9118_asn1.json").read_text()))
 
 
 def tlv(tag: int, *content: bytes) -> bytes:
@@ -45,10 +41,9 @@ def span(start: bytes, count: bytes) -> bytes:
     return tlv(0xA1, tlv(0x30, tlv(0x16, start), tlv(0x02, count)))
 
 
-def test_public_vector_reads_and_encodes_to_itself() -> None:
+def test_public_vector_reads_and_encodes_to_itself(published: dict[str, str]) -> None:
     """The list of the RFC 8226 module's test reads as published and encodes to the same octets."""
-    found = vectors()
-    der = base64.b64decode(str(found["TNAuthorizationList_der_b64"]))
+    der = base64.b64decode(published["TNAuthorizationList_der_b64"])
     read = TnAuthList.parse(der)
     assert read == TnAuthList(("bogus",), (("5715551212", 788),), ("7035551212",))
     assert read.encode() == der
@@ -58,9 +53,9 @@ def test_public_vector_reads_and_encodes_to_itself() -> None:
 @pytest.mark.parametrize(
     ("name", "spc"), [("rfc8226_cert_pem", "fake"), ("rfc9118_cert_pem", "1234")]
 )
-def test_published_certificates(name: str, spc: str) -> None:
+def test_published_certificates(published: dict[str, str], name: str, spc: str) -> None:
     """The extension of the certificates printed in RFC 8226 and RFC 9118 reads as their SPC."""
-    leaf = x509.load_pem_x509_certificate(str(vectors()[name]).encode())
+    leaf = x509.load_pem_x509_certificate(published[name].encode())
     extension = leaf.extensions.get_extension_for_oid(OID_TN_AUTH_LIST).value
     assert isinstance(extension, x509.UnrecognizedExtension)
     read = TnAuthList.parse(extension.value)

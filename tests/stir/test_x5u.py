@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,9 @@ def test_url_is_taken_apart_and_normalised() -> None:
     assert (six.host, six.url) == ("2606:4700::1111", "https://[2606:4700::1111]/x")
 
 
-def test_urls_seen_in_production() -> None:
+def test_urls_seen_in_production(vectors: Path) -> None:
     """Of a thousand x5u seen in production just those with http or an odd port are refused."""
-    folder = os.environ.get("PBX_STIR_VECTORS")
-    if not folder:
-        pytest.skip("PBX_STIR_VECTORS is not set")
-    urls = Path(folder, "x5u", "real_world_x5u_urls.txt").read_text().split()
+    urls = (vectors / "x5u/real_world_x5u_urls.txt").read_text().split()
     for url in urls:
         if url.startswith("http:") or ":8080/" in url:
             with pytest.raises(UrlRefused, match=r"^(scheme|port) "):

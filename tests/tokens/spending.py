@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pbx_stir.stir.credential import Credential
-from pbx_stir.stir.signed_request import TOKEN_REQUEST, sign_request
+from pbx_stir.stir.signed_request import TOKEN_REQUEST
 from pbx_stir.tokens import blind_rsa, exchange, storage_token
 from pbx_stir.tokens.epochs import epoch_of
 from pbx_stir.tokens.key_files import MemoryKeys, SecretKey, wanted_epochs
 from pbx_stir.tokens.keys import TokenKeys
 from pbx_stir.tokens.raw_rsa import RawSigner
 from pbx_stir.tokens.storage_token import StorageToken, Store
+from tests.cps.signing import authorization
 
 # some hours into epoch 20833
 NOW = 1_800_000_000.0
@@ -105,25 +106,15 @@ def batch(count: int = 1, epoch: int = EPOCH) -> exchange.BlindedBatch:
     return exchange.BlindedBatch(epoch, drawn)
 
 
-def token_request(
-    credential: Credential,
-    nonce: str,
-    body: bytes,
-    *,
-    typ: str = TOKEN_REQUEST,
-    audience: str = NAME,
-    method: str = "POST",
-    path: str = exchange.TOKENS_PATH,
-    now: float = NOW,
-) -> str:
-    """The header of a request for tokens."""
-    return sign_request(
-        typ,
-        audience=audience,
-        method=method,
-        path=path,
-        body=body,
-        now=now,
-        credential=credential,
-        nonce=nonce,
-    )
+def token_request(credential: Credential, nonce: str, body: bytes, **how: object) -> str:
+    """The header of a request for tokens; ``how`` is what is signed otherwise."""
+    terms = {
+        "typ": TOKEN_REQUEST,
+        "audience": NAME,
+        "method": "POST",
+        "path": exchange.TOKENS_PATH,
+        "now": NOW,
+        "body": body,
+        "nonce": nonce,
+    }
+    return authorization(credential, **(terms | how))  # type: ignore[arg-type]

@@ -1,0 +1,53 @@
+"""pbx_stir.lua puts the Identity header that it is given on the leg, and nothing else there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pbx_stir.services import treatment
+from tests.dialplan.stand_in import CALL, PASSED, STORED
+
+HEADER = 'a.b-_c;info=<https://x.example:8443/c.pem>;alg=ES256;ppt="div-o"'
+
+
+def test_call_is_given_its_identity_header(run: Any) -> None:
+    """One header, decoded, for the leg and for those that it makes, and not written twice."""
+    encoded = treatment.encoded(HEADER)
+    parts = [encoded[:20], encoded[20:]]
+    done = run("outbound", "carrier", answer_ms=2, answer=f"{STORED}|1", headers=parts)
+    assert done.variables["sip_h_Identity"] == HEADER
+    assert done.variables["exclude_outgoing_extra_header"] == "(?i)^sip_h_identity$"
+    exported = done.variables["export_vars"].split(",")
+    assert {"sip_h_Identity", "exclude_outgoing_extra_header"} <= set(exported)
+    assert not [name for name in done.variables if name.startswith("stir_identity_")]
+    assert done.events[0]["Stir-Headers"] == "1"
+
+
+@pytest.mark.parametrize(
+    "header", ["", "a${x}", "a%0d%0aX: 1", "a|b", "a'b", "a%25b", "a%5Cb", "%E9"]
+)
+def test_header_that_could_be_syntax_is_not_set(run: Any, header: str) -> None:
+    """Nothing that FreeSWITCH would expand, and no line break, gets into a SIP message."""
+    done = run("outbound", "carrier", answer_ms=2, answer=f"{STORED}|1", headers=[header])
+    assert "sip_h_Identity" not in done.variables
+    assert done.stir()["status"] == "stored"
+
+
+def test_header_of_an_earlier_hook_is_taken_back(run: Any) -> None:
+    """What the first trunk was to carry does not leave by the second; the dialplan's own stays."""
+    earlier = {**CALL, "stir_in_band": "true", "sip_h_Identity": HEADER}
+    done = run("outbound", "carrier", answer_ms=2, answer=STORED, channel=earlier)
+    assert "sip_h_Identity" not in done.variables
+    own = {**CALL, "sip_h_Identity": HEADER}
+    done = run("outbound", "carrier", answer_ms=2, answer=STORED, channel=own)
+    assert done.variables["sip_h_Identity"] == HEADER
+
+
+def test_name_keeps_its_letters(run: Any) -> None:
+    """A name may have letters of any script, as the services pass them; nothing else may."""
+    told = PASSED.replace("0a1b||||", "0a1b|Zoë 株式会社|Ольга||").replace("Acme Ltd", "Zoë")
+    done = run("inbound", "carrier", answer_ms=2, answer=told)
+    assert (done.stir()["name"], done.stir()["call_reason"]) == ("Zoë 株式会社", "Ольга")
+    assert "signer" not in done.stir()
