@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir import call_log
-from pbx_stir.call_log import CallLogFile, shortened
+from pbx_stir.call_log import CallLogFile, file, shortened
+from pbx_stir.call_log.numbers import hide_digits
 from pbx_stir.services.call import Direction, Outcome, Reason, Rejection, Status, Verstat
 from pbx_stir.services.reception import Record
 from pbx_stir.services.used import Claim
@@ -121,7 +122,7 @@ def test_details_are_bounded(tmp_path: Path) -> None:
     log.record(record(Outcome(Reason.MALFORMED, verstat=Verstat.NONE, rejections=many)))
     log.close()
     (line,) = lines(path)
-    assert len(line["rejections"]) == call_log.MOST_REJECTIONS
+    assert len(line["rejections"]) == file.MOST_REJECTIONS
     assert line["rejections_left_out"] == 30
     assert line["rejections"][0] == {"step": "parse", "reason": "malformed", "detail": "x" * 200}
 
@@ -200,7 +201,7 @@ def test_short_numbers_are_short_everywhere(tmp_path: Path) -> None:
 def test_no_number_gets_through(number: str, around: str, separator: str) -> None:
     """Grouped in whatever way, its last four digits are gone."""
     grouped = separator.join(number)
-    shown = call_log._hide_digits(f"{around}{grouped}{around}")
+    shown = hide_digits(f"{around}{grouped}{around}")
     # what is left of the digits is at most all but the last four
     assert re.sub(r"[^0-9]", "", shown) in number[:-4] or len(re.sub(r"\D", "", shown)) <= 11
     assert number[-4:] not in re.sub(r"[^0-9x]", "", shown)
@@ -210,7 +211,7 @@ def test_no_number_gets_through(number: str, around: str, separator: str) -> Non
 def test_a_moved_file_is_begun_again(tmp_path: Path) -> None:
     """logrotate renames, and needs no signal."""
     path, old = tmp_path / "calls.jsonl", tmp_path / "calls.jsonl.1"
-    output = call_log._Output(path)
+    output = file._Output(path)
     output.write(b"1\n", more=False)
     path.rename(old)
     output.write(b"2\n", more=False)
@@ -254,7 +255,7 @@ def test_a_line_that_was_cut_off_spoils_no_other(
 ) -> None:
     """The next line begins on a line of its own."""
     path = tmp_path / "calls.jsonl"
-    output = call_log._Output(path)
+    output = file._Output(path)
     whole = os.write
     monkeypatch.setattr(os, "write", lambda stream, octets: whole(stream, octets[:3]))
     with pytest.raises(OSError, match="3 of 6"):
@@ -270,7 +271,7 @@ def test_the_queue_is_bounded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Behind a disk that hangs memory does not grow, and recording does not wait."""
-    monkeypatch.setattr(call_log, "LONGEST_QUEUE", 3)
+    monkeypatch.setattr(file, "LONGEST_QUEUE", 3)
     path = tmp_path / "pipe"
     os.mkfifo(path)
     # opening a pipe for writing waits for who reads it: a disk that hangs
@@ -331,3 +332,19 @@ def test_a_forwarded_call_says_who_forwards_it_and_what_it_carries(tmp_path: Pat
     assert line["diverted_by"] == "1415555xxxx"
     assert line["identity_headers"] == 2
     assert "a.b.c" not in path.read_text()
+
+
+def test_readers_are_told_each_line_as_it_is_queued(tmp_path: Path) -> None:
+    """At once, with the numbers as the line has them; one that fails costs nobody his line."""
+    heard: list[Mapping[str, object]] = []
+
+    def fails(line: Mapping[str, object]) -> None:
+        raise RuntimeError("defect")
+
+    log = CallLogFile(tmp_path / "calls.jsonl", numbers="short", told=(fails, heard.append))
+    log.record(record(passed()))
+    log.contested(CLAIM, record(passed()))
+    assert [one["event"] for one in heard] == ["call", "contested"]
+    assert heard[0]["orig"] == shortened(ALICE)
+    log.close()
+    assert lines(tmp_path / "calls.jsonl") == heard

@@ -14,43 +14,43 @@ import queue
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from pbx_stir.call_log.numbers import hide_digits, shortened
 from pbx_stir.services.call import Direction, Rejection
-from pbx_stir.services.reception import Record
 from pbx_stir.services.used import Claim
+
+if TYPE_CHECKING:
+    from pbx_stir.services.reception import Record
 
 log = logging.getLogger(__name__)
 
 LONGEST_QUEUE: Final = 10_000
 MOST_REJECTIONS: Final = 20
 LONGEST_DETAIL: Final = 200
-# digits as people and protocols group them: "+1 (212) 555-1234", "1.2.1.2.5.5.5.1.2.3.4"
-_GROUPED: Final = re.compile(r"\d(?:[-. ()/]{0,3}\d)*")
-_HIDDEN_DIGITS: Final = 4
-_LONGEST_SHORT: Final = 6
-
-
-def shortened(number: str) -> str:
-    """``number`` with its last four digits hidden; what has up to six digits is hidden whole.
-
-    Where it is a URI, that holds for each group of digits in it.
-    """
-    return _hide_digits(number, harmless=0)
 
 
 class CallLogFile:
     """Appends to a file, or to standard output where ``path`` is None.
 
     ``numbers`` is "full" or "short". The file is made with mode 0640 and opened again when it was
-    moved away, so that logrotate needs no signal.
+    moved away, so that logrotate needs no signal. Each of ``told`` is called with each line as it
+    is queued, numbers as they stand in it, on the caller's thread: it must neither block nor
+    raise, and not change the line.
     """
 
-    def __init__(self, path: Path | None, *, numbers: str = "full") -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        numbers: str = "full",
+        told: Sequence[Callable[[Mapping[str, object]], None]] = (),
+    ) -> None:
         self._path = path
+        self._told = tuple(told)
         self._show: Callable[[str], str] = shortened if numbers == "short" else str
         self._queue: queue.Queue[bytes | None] = queue.Queue(LONGEST_QUEUE)
         self._lost = 0
@@ -147,9 +147,14 @@ class CallLogFile:
 
     def _text(self, text: str) -> str:
         """Text that may have numbers in it."""
-        return text if self._show is str else _hide_digits(text)
+        return text if self._show is str else hide_digits(text)
 
     def _put(self, line: dict[str, object]) -> None:
+        for tell in self._told:
+            try:
+                tell(line)
+            except Exception:
+                log.exception("a reader of the call log failed")
         try:
             # in ASCII: some of a stranger's characters end a line where others read it (U+2028)
             self._queue.put_nowait(json.dumps(line, separators=(",", ":")).encode("ascii") + b"\n")
@@ -211,24 +216,6 @@ class _Output:
             self._cut = False
         self._open = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
         return self._open
-
-
-def _hide_digits(text: str, *, harmless: int = _LONGEST_SHORT) -> str:
-    """``text`` with the end of each group of more digits than ``harmless`` hidden."""
-
-    def hidden(found: re.Match[str]) -> str:
-        digits = sum(one.isdecimal() for one in found[0])
-        if digits <= harmless:
-            return found[0]
-        shown = digits - _HIDDEN_DIGITS if digits > _LONGEST_SHORT else 0
-        written = ""
-        for one in found[0]:
-            if one.isdecimal():
-                shown -= 1
-            written += "x" if one.isdecimal() and shown < 0 else one
-        return written
-
-    return _GROUPED.sub(hidden, text)
 
 
 def _stamp(at: float) -> str:
