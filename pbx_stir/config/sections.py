@@ -1,24 +1,11 @@
-"""Configuration: a TOML file becomes frozen values.
-
-The only reader of configuration, of secrets and of the environment. Each mistake is named with
-file, key and remedy; paths are relative to the file that names them.
-"""
+"""The sections and keys of a configuration file, with the values that each takes."""
 
 from __future__ import annotations
 
-import glob
-import stat
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct
-
-from pbx_stir.errors import ConfigurationError
-
-LARGEST_FILE: Final = 1 << 20
-LONGEST_SECRET: Final = 500
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
@@ -279,123 +266,3 @@ class Configuration(_Strict, frozen=True):
     numbers: NumbersSection = NumbersSection()
     call_log: CallLogSection = CallLogSection()
     cps: CpsSection = CpsSection()
-
-
-class Loaded(Struct, frozen=True):
-    """A configuration with the file it came from, which its paths are relative to."""
-
-    path: Path
-    values: Configuration
-
-    def resolve(self, name: str) -> Path:
-        """``name`` as a path, relative to the configuration file's folder."""
-        return self.path.parent / _expanded(name)
-
-    def pattern(self, name: str) -> str:
-        """``name`` as a glob pattern; what the folder's own name has of ``[`` or ``*`` is plain."""
-        return str(Path(glob.escape(str(self.path.parent))) / _expanded(name))
-
-    def wrong(self, key: str, message: str, hint: str = "") -> ConfigurationError:
-        """The error for ``key`` of this file."""
-        return ConfigurationError(f"{self.path}: {key}: {message}", hint=hint)
-
-    def read(self, key: str, name: str) -> bytes:
-        """The octets of the file that ``key`` names."""
-        path = self.resolve(name)
-        try:
-            octets = _bounded(path)
-        except (OSError, ValueError) as error:
-            hint = "check the path, and that the service's user may read it"
-            raise self.wrong(key, f"cannot read {path}: {_why(error)}", hint) from error
-        if octets is None:
-            raise self.wrong(key, f"{path} is larger than {LARGEST_FILE} octets")
-        return octets
-
-    def read_private(self, key: str, name: str) -> bytes:
-        """As ``read``, for a secret: refused where others than owner and group may read it."""
-        path = self.resolve(name)
-        octets = self.read(key, name)
-        try:
-            mode = path.stat().st_mode
-        except OSError as error:
-            raise self.wrong(key, f"cannot read {path}: {_why(error)}") from error
-        if mode & stat.S_IRWXO:
-            raise self.wrong(key, f"{path} is open to everyone", f"chmod o= {path}")
-        return octets
-
-    def secret(self, key: str, name: str) -> str:
-        """A one-line secret, without the line's end."""
-        octets = self.read_private(key, name)
-        try:
-            text = octets.decode("ascii").rstrip("\r\n")
-        except UnicodeDecodeError:
-            # not its cause, which quotes the secret
-            text = ""
-        if not text or len(text) > LONGEST_SECRET or not text.isprintable():
-            where = self.resolve(name)
-            hint = "put the secret alone on one line, in ASCII"
-            raise self.wrong(key, f"{where} is not one line of text", hint)
-        return text
-
-    def matching(self, key: str, patterns: tuple[str, ...]) -> tuple[Path, ...]:
-        """The files that ``patterns`` match; one that matches none is an error."""
-        found: dict[Path, None] = {}
-        for pattern in patterns:
-            names = sorted(glob.glob(self.pattern(pattern)))
-            if not names:
-                raise self.wrong(key, f"no file matches {pattern}", "check the path")
-            found.update((Path(name), None) for name in names)
-        return tuple(found)
-
-
-def _expanded(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError:
-        # "~nobody": no such home, so it is a file's name like any other
-        return Path(name)
-
-
-def _why(error: OSError | ValueError) -> str:
-    """What the system says, or (a name with a zero octet) what Python does."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _bounded(path: Path) -> bytes | None:
-    with path.open("rb") as stream:
-        octets = stream.read(LARGEST_FILE + 1)
-    return octets if len(octets) <= LARGEST_FILE else None
-
-
-def load(path: Path) -> Loaded:
-    """Read ``path``.
-
-    Raises:
-        ConfigurationError: naming file, key and remedy
-    """
-    try:
-        octets = _bounded(path)
-    except (OSError, ValueError) as error:
-        hint = "name it with --config"
-        raise ConfigurationError(f"cannot read {path}: {_why(error)}", hint=hint) from error
-    if octets is None:
-        raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
-    try:
-        values = msgspec.toml.decode(octets, type=Configuration)
-    except msgspec.ValidationError as error:
-        message, key = _where(str(error))
-        hint = "docs/configuration.md lists every key"
-        raise ConfigurationError(f"{path}: {key}: {message}", hint=hint) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from error
-    return Loaded(path.absolute(), values)
-
-
-def _where(message: str) -> tuple[str, str]:
-    """Split msgspec's sentence into what is wrong and the key it is wrong at."""
-    what, _, where = message.rpartition(" - at `")
-    if not what:
-        what, where = message, ""
-    # a key of a table that is itself wrong: "at `key` in `$.table`"
-    key = where.removeprefix("key` in `").removeprefix("$").rstrip("`").lstrip(".")
-    return what[:1].lower() + what[1:], key or "top level"
