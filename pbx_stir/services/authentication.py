@@ -13,7 +13,7 @@ from typing import Protocol
 from pbx_stir.errors import MalformedNumber, MalformedPassport, TooLarge
 from pbx_stir.services import forwarding, placement, treatment
 from pbx_stir.services.brought import BroughtCalls
-from pbx_stir.services.call import Call, Mode, Outcome, Reason, Rejection, Status
+from pbx_stir.services.call import Asked, Call, Mode, Outcome, Reason, Rejection, Status
 from pbx_stir.services.parcel import Parcel, Unsigned
 from pbx_stir.services.placement_service import BarePlacement, CallPlacement, StoreResult
 from pbx_stir.services.trunk import Callers, Shown, Trunk
@@ -324,6 +324,11 @@ def _sent(
     rejections = tuple(
         Rejection(result.cps or "store", result.reason, result.detail) for result in failures
     )
+    asked = tuple(
+        Asked(one.cps, dest, reason=None if one.reason is Reason.STORED else one.reason)
+        for one in results
+        if one.cps
+    )
     reason, detail = parcel.reason, ""
     if len(failures) < len(results):
         status = Status.STORED
@@ -349,4 +354,5 @@ def _sent(
         diverted_by=parcel.diverted_by if is_sent else "",
         detail=detail,
         identity=headers,
+        asked=asked,
     )

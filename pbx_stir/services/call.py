@@ -144,6 +144,24 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What one CPS said for one number, as the call log tells it.
+
+    ``heard`` is False where the verdict stood before it answered. ``reason`` is None where it did
+    what was asked. A retrieval found ``passports``, dummies among them, of which ``opened`` with a
+    key of ours (unsealed ones all do), ``ms`` after the call came; None where nobody measured.
+    """
+
+    cps: str
+    number: str
+    heard: bool = True
+    reason: Reason | None = None
+    passports: int = 0
+    opened: int = 0
+    ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a call.
 
@@ -156,7 +174,8 @@ class Outcome:
     ``diverted_by`` is the number that passed the call on last; ``name`` and ``call_reason`` are
     what the caller's PASSporT says of him, raw. ``identity`` are the values of the Identity headers
     that the call shall carry itself. ``contests`` is the call that has used up the only
-    PASSporT which would have let this one pass (RFC 8816 section 7.4).
+    PASSporT which would have let this one pass (RFC 8816 section 7.4). ``asked`` are the CPSs that
+    were asked to give or to take.
     """
 
     reason: Reason
@@ -176,6 +195,7 @@ class Outcome:
     contests: Claim | None = None
     detail: str = ""
     identity: tuple[str, ...] = ()
+    asked: tuple[Asked, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.status is None) == (self.verstat is None):

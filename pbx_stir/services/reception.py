@@ -64,7 +64,11 @@ class Pbx(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A call's one record. ``ms`` is from announcement to answer; ``released``: the PBX took it."""
+    """A call's one record.
+
+    ``ms`` is from announcement to answer, of which the verdict took ``decided_ms``; ``released``:
+    the PBX took it.
+    """
 
     call_id: str
     at: float
@@ -72,6 +76,7 @@ class Record:
     outcome: Outcome
     ms: float
     released: bool
+    decided_ms: float = 0.0
 
 
 class CallLog(Protocol):
@@ -151,9 +156,10 @@ class Reception:
         self._tally.under_way += 1
         try:
             outcome = await self._serve(call, call_id, at, began)
+            decided_ms = (self._clocks.monotonic() - began) * 1000
             outcome, released = await self._release(call, call_id, outcome, pbx, began)
             ms = (self._clocks.monotonic() - began) * 1000
-            record = Record(call_id, at, call, outcome, ms, released)
+            record = Record(call_id, at, call, outcome, ms, released, decided_ms)
             self._log.record(record)
             if outcome.contests is not None:
                 await self._contest(outcome.contests, record)

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
+from pbx_stir.services.asking import Asking
 from pbx_stir.services.brought import BroughtCalls, Gathering
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
@@ -153,8 +154,7 @@ class _Search:
         self._clock_offset = 0.0
         self._fetches = Fetches()
         self._gathering = Gathering()
-        self._asked = 0
-        self._heard: dict[tuple[str, str], bool] = {}
+        self._asking = Asking()
         self._judged = 0
         self._worked = 0.0
         # by number, in Python's own hash: small, and keyed anew in each process
@@ -189,30 +189,31 @@ class _Search:
         """What each CPS of each called number returns, as it arrives."""
         own = self._of.own_cps
         wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
-        self._asked = len(wanted)
+        self._asking.ask(wanted)
         retrieval = self._of.placement.retrieve(wanted, self._give_up_at, self._wait_until)
         async with aclosing(retrieval) as arriving:
             async for answer in arriving:
                 if answer.clock_offset is not None:
                     self._clock_offset = answer.clock_offset
-                place = (answer.cps, answer.number)
+                ms = (self._of.monotonic() - self._began) * 1000
+                is_first = self._asking.hear(answer, ms)
                 if answer.reason is None:
-                    self._heard[place] = True
                     yield answer
-                elif place not in self._heard:
-                    self._heard[place] = False
+                elif is_first:
                     step = f"retrieve {answer.cps}"
                     self._rejections.append(Rejection(step, answer.reason, answer.detail))
 
     async def open(self, answer: Answer | BareAnswer) -> list[Candidate]:
         """What of ``answer`` is sealed to us, or was never sealed, oldest iat first."""
         if isinstance(answer, BareAnswer):
+            self._asking.opened(answer, len(answer.passports))
             return self._parsed([Opened(one, ()) for one in answer.passports])
         # what another CPS or an earlier answer had costs nothing again
         known = self._blobs.setdefault(answer.number, set())
         blobs = [one for one in answer.blobs if hash(one) not in known]
         known.update(map(hash, blobs))
         found = await self._of.opener.open_sealed(answer.number, blobs, self._give_up_at)
+        self._asking.opened(answer, len(found.opened))
         if found.malformed:
             detail = f"{found.malformed} opened, but not of the sealed form"
             self._rejections.append(Rejection("open", Reason.MALFORMED, detail))
@@ -316,7 +317,7 @@ class _Search:
         moment = self._moment
         brought = self._gathering.brought(self._call.trunk, self._numbers, moment)
         self._of.brought.remember(self._call, brought, moment)
-        return outcome
+        return replace(outcome, asked=self._asking.told())
 
     async def _merged(
         self, outcome: Outcome, passed: Candidate, of_set: Sequence[Candidate]
@@ -383,14 +384,14 @@ class _Search:
         worst = furthest(rejections)
         reason = worst.reason if worst else Reason.NO_PASSPORT
         refused = {Reason.CPS_UNAVAILABLE, Reason.CPS_REFUSED}
-        if reason in refused and any(self._heard.values()):
+        if reason in refused and self._asking.answered:
             reason = Reason.NO_PASSPORT
         if (
             reason in {Reason.STALE, Reason.FUTURE_IAT}
             and abs(self._clock_offset) > CLOCK_OFF_SECONDS
         ):
             reason = Reason.CLOCK
-        if not self._asked:
+        if not self._asking.anyone:
             rejections += (Rejection("retrieve", Reason.NO_PASSPORT, "no route serves the number"),)
         detail = worst.detail if worst and reason is worst.reason else ""
         outcome = _none(reason, self._numbers, rejections, detail)
