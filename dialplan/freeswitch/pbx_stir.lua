@@ -10,6 +10,8 @@
 -- contract: variables, switches, what happens when nobody listens.
 
 local VERSION = "1"
+-- By this pbx-stir check knows whether the file is of its own version: api lua pbx_stir.lua version
+local RELEASE = "0.1.0"
 local STALE_SECONDS = 5
 -- Most answers come within 60 ms; after that looking less often spares the processor.
 local POLL_MS, LATER_POLL_MS, SOON_MS = 2, 10, 60
@@ -481,6 +483,8 @@ local direction, trunk, number = text(argv[1]), text(argv[2]), text(argv[3])
 local works, failure
 if direction == "ended" then
   works, failure = pcall(ended, trunk, number)
+elseif direction == "version" then
+  works, failure = pcall(function() stream:write(RELEASE) end)
 elseif direction ~= "inbound" and direction ~= "outbound" then
   works, failure = false, "neither inbound nor outbound"
 elseif not trunk:match("^[%w_.-]+$") or #trunk > 64 then
