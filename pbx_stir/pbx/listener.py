@@ -173,6 +173,15 @@ class Listener(ABC, Generic[Kind]):
         except PbxStirError as error:
             self._log.warning("a contested call could not be marked: %s", error)
 
+    def serve_by(self, receiver: Receiver) -> None:
+        """Give calls that come from now on to another receiver; those in hand stay where they are."""
+        self._receiver = receiver
+
+    @property
+    def in_hand(self) -> frozenset[asyncio.Task[None]]:
+        """The calls that are being served, each as its task."""
+        return frozenset(self._tasks)
+
     async def run(self) -> None:
         """Connect, serve, and connect again whenever the connection is lost; until ``stop``."""
         failures = 0

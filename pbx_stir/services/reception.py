@@ -128,10 +128,12 @@ class Reception:
         clocks: Clocks,
         most_calls: int = MOST_CALLS,
         brought: BroughtCalls | None = None,
+        after: Reception | None = None,
     ) -> None:
         """``most_calls`` are admitted at a time; more are answered at once, unserved.
 
-        ``brought`` is the verification service's, which forgets a call that was gone.
+        ``brought`` is the verification service's, which forgets a call that was gone; ``after`` is
+        the reception whose place this one takes, with what that remembers of calls.
         """
         self._authentication = authentication
         self._verification = verification
@@ -140,7 +142,7 @@ class Reception:
         self._clocks = clocks
         self._most_calls = most_calls
         self._brought = BroughtCalls() if brought is None else brought
-        self._tally = _Tally()
+        self._tally = _Tally() if after is None else after._tally
 
     @property
     def under_way(self) -> int:
