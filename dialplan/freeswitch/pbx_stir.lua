@@ -150,13 +150,19 @@ local function nonce()
   return made:sub(-16)
 end
 
--- The legs that this one was made for, nearest first, through loopback channels and transfers.
-local function placing_legs(own_uuid)
+-- What names the leg that one was made for, and, of queues, the leg that one was joined with.
+local MADE_FOR = { "originator", "originating_leg_uuid", "ent_originate_aleg_uuid", "other_loopback_leg_uuid" }
+local JOINED_WITH = { "cc_member_session_uuid", "fifo_bridge_uuid" }
+
+-- The legs that this one was made for, nearest first, through loopback channels and transfers; those that it
+-- was joined with too, where more names are given.
+local function placing_legs(own_uuid, more)
   local legs, seen, at = {}, { [own_uuid] = true }, nil
+  local names = { table.unpack(MADE_FOR) }
+  for _, name in ipairs(more or {}) do names[#names + 1] = name end
   repeat
     local found
-    for _, name in ipairs({ "originator", "originating_leg_uuid", "ent_originate_aleg_uuid",
-      "other_loopback_leg_uuid", "cc_member_session_uuid", "fifo_bridge_uuid" }) do
+    for _, name in ipairs(names) do
       local uuid = at and of_leg(at, name) or not at and get(name) or ""
       if not found and uuid ~= "" and not seen[uuid] and is_uuid(uuid) then found = uuid end
     end
@@ -213,6 +219,7 @@ local function announce(call)
   add("Originator", call.originator:sub(1, LONGEST_TEXT))
   add("Account", call.account:sub(1, LONGEST_ACCOUNT))
   add("CameIn", call.came_in)
+  add("CameInId", is_uuid(call.came_in_id) and call.came_in_id or "")
   add("Uniqueid", call.uuid)
   add("Linkedid", call.linked)
   add("Nonce", call.nonce)
@@ -220,7 +227,7 @@ local function announce(call)
   for number, identity in ipairs(call.identities) do
     if #identity <= LONGEST_IDENTITY then add("Identity" .. number, identity) end
   end
-  add("Headers", tostring(MOST_HEADERS))
+  add("Headers", tostring(call.headers or 0))
   event:fire()
 end
 
@@ -240,20 +247,15 @@ local function answered(wanted)
 end
 
 -- Let the legs that this one makes have these variables too.
-local function export(names)
+local function inherit(names)
   local listed, more = get("export_vars"), {}
   for _, name in ipairs(names) do
+    name = "stir_" .. name
     if not ("," .. listed .. ","):find("," .. name .. ",", 1, true) then more[#more + 1] = name end
   end
   if #more > 0 then
     session:setVariable("export_vars", (listed == "" and "" or listed .. ",") .. table.concat(more, ","))
   end
-end
-
-local function inherit(names)
-  local ours = {}
-  for index, name in ipairs(names) do ours[index] = "stir_" .. name end
-  export(ours)
 end
 
 -- What an answer says; a value that a dialplan could take for its own syntax is left empty.
@@ -284,7 +286,6 @@ local function carry(of_nonce)
   if not value:match('^[%w._~:/@;=<>"+-]+$') then return end
   session:setVariable("sip_h_Identity", value)
   session:setVariable("exclude_outgoing_extra_header", "(?i)^sip_h_identity$")
-  export({ "sip_h_Identity", "exclude_outgoing_extra_header" })
   set("in_band", "true")
 end
 
@@ -320,11 +321,6 @@ local function clear(direction)
   end
   for _, name in ipairs(FIELDS) do set(name, "") end
   set("ms", "")
-  -- What an earlier hook of this leg gave it to carry was for another call.
-  if get("stir_in_band") ~= "" then
-    session:setVariable("sip_h_Identity", nil)
-    set("in_band", "")
-  end
 end
 
 -- A PASSporT is used once; if this call ends unanswered, its caller may come again by another trunk.
@@ -389,15 +385,17 @@ local function inbound(trunk, did)
   return {
     direction = "inbound", trunk = trunk, uuid = get("uuid"), legs = {},
     orig = get("caller_id_number"), dest = first(did, get("destination_number")),
-    restricted = is_restricted({}), came_in = trunk, originator = "", account = "",
+    restricted = is_restricted({}), came_in = trunk, came_in_id = get("uuid"), originator = "", account = "",
     linked = first(get("call_uuid"), get("uuid")), identities = identities(),
   }
 end
 
 local function outbound(trunk, number)
   local call = { direction = "outbound", trunk = trunk, uuid = get("uuid"), identities = {} }
-  call.legs = placing_legs(call.uuid)
+  call.legs = placing_legs(call.uuid, JOINED_WITH)
   call.came_in = of_any("stir_came_in", call.legs)
+  -- What one caller came with goes with no leg that was only joined with his.
+  call.came_in_id = of_any("stir_came_in_id", placing_legs(call.uuid))
   -- An INVITE that replaces another call skips the dialplan, and so the inbound hook: from whom nobody has
   -- authenticated it came from outside.
   if call.came_in == "" and of_any("sip_replaces_call_id", call.legs) ~= ""
@@ -405,7 +403,10 @@ local function outbound(trunk, number)
     call.came_in = trunk
   end
   -- In the dialplan this leg is the caller's; at a gateway it is the one that leaves, as it will leave.
-  local effective = IN_DIALPLAN[text(session:getState())] and get("effective_caller_id_number") or ""
+  local is_callers = IN_DIALPLAN[text(session:getState())]
+  -- A header that the caller's leg is given would leave with every leg that it ever makes.
+  call.headers = is_callers and 0 or MOST_HEADERS
+  local effective = is_callers and get("effective_caller_id_number") or ""
   call.orig = first(effective, get("caller_id_number"))
   call.dest = first(number, get("destination_number")):gsub("^sips?:", ""):gsub("[@;].*$", "")
   call.restricted = is_restricted(call.legs)
@@ -451,12 +452,18 @@ local function serve(direction, trunk, number)
     -- Before anything else, whatever the switch says: a call that carries this mark, and every leg made for
     -- it, is never signed for one of our own numbers.
     session:setVariable("stir_came_in", trunk)
-    inherit({ "came_in" })
+    session:setVariable("stir_came_in_id", get("uuid"))
+    inherit({ "came_in", "came_in_id" })
   end
   local call = (direction == "inbound" and inbound or outbound)(trunk, number)
   call.mode = mode_of(direction, trunk)
   local watched = call.mode == "monitor"
   if not watched then clear(direction) end
+  -- What an earlier hook of this leg gave it to carry was for another trunk, whatever this one's switch says.
+  if get("stir_in_band") ~= "" then
+    session:setVariable("sip_h_Identity", nil)
+    set("in_band", "")
+  end
   local reason, name, heartbeat = left_alone(call), nil, nil
   if not reason then
     name, heartbeat = listener()

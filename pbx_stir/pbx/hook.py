@@ -33,6 +33,7 @@ _IN_WORDS = frozenset({"STIR_NAME", "STIR_CALL_REASON"})
 
 _NONCE = re.compile(r"[A-Za-z0-9]{16}")
 _UNIQUE_ID = re.compile(r"[!-~]{1,150}")
+_CAME_IN_ID = re.compile(r"[!-~]{0,150}")
 _TRUNK = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BUDGET = re.compile(r"[0-9]{1,5}")
 _PRESENTATION = re.compile(r"[a-z_]{0,40}")
@@ -92,6 +93,7 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         linked_id=_matched(fields, "Linkedid", _UNIQUE_ID),
         nonce=_matched(fields, "Nonce", _NONCE),
         budget_ms=budget_ms,
+        came_in_id=_matched(fields, "CameInId", _CAME_IN_ID),
         identity=_identities(fields),
         headers=int(_matched(fields, "Headers", _HEADERS) or MOST_HEADERS),
     )

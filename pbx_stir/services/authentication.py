@@ -188,8 +188,9 @@ class AuthenticationService:
         What came in by a trunk is never signed for as ours: a stranger who calls a forwarding
         extension with our own number as caller ID would else leave with our signature under it.
         """
-        # a call that is only watched is given nothing to carry
-        in_band, most = trunk.in_band and call.mode is Mode.ON, call.headers
+        # a call that is only watched is given nothing to carry, nor is a leg that cannot
+        most = call.headers
+        in_band = trunk.in_band and call.mode is Mode.ON and most > 0
         brought = self._brought.of(call, now) if call.came_in else None
         if brought is not None:
             through = placement.through(brought, orig, dest, now, in_band=in_band, most=most)

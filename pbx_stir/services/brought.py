@@ -1,9 +1,10 @@
 """What a call that came in brought along, for the legs by which it may leave again.
 
 Takes candidates as the verification service met them and what it found out of each; gives, by the
-call's ids, what may be passed on of them (RFC 8816 sections 5.3, 5.4 and 6.2). PASSporTs and
-certificates stay as they were received. In memory only, with an end, and for minutes: a PASSporT
-that is older vouches for no new leg.
+mark that a call got when it came in and that each leg made for it inherits, what may be passed on
+of them (RFC 8816 sections 5.3, 5.4 and 6.2). The linked id would not do: a bridge gives it to
+calls of strangers. PASSporTs and certificates stay as they were received. In memory only, with an
+end, and for minutes: a PASSporT that is older vouches for no new leg.
 """
 
 from __future__ import annotations
@@ -131,38 +132,31 @@ class BroughtCalls:
         self._most_octets = most_octets
         self._octets = 0
         self._seconds = seconds
-        self._calls: OrderedDict[tuple[str, str], tuple[Brought, str, float]] = OrderedDict()
-        self._linked: dict[tuple[str, str], set[str]] = {}
+        self._calls: OrderedDict[tuple[str, str], tuple[Brought, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._calls)
 
     def remember(self, call: Call, brought: Brought, now: float) -> None:
-        """``call`` has been verified; what an earlier hook of it left is replaced."""
+        """``call`` has been verified; what an earlier hook of it left is replaced.
+
+        Who wishes not to be shown to the called party is not shown to another one either.
+        """
         self.forget(call)
-        if brought.verified is None and not brought.identities:
+        if call.restricted or (brought.verified is None and not brought.identities):
             return
         self._octets += brought.octets
         while self._calls and (self._is_full() or self._is_over(now)):
             self._drop(next(iter(self._calls)))
-        self._calls[call.pbx, call.unique_id] = (brought, call.linked_id, now)
-        self._linked.setdefault((call.pbx, call.linked_id), set()).add(call.unique_id)
+        self._calls[call.pbx, call.unique_id] = (brought, now)
 
     def forget(self, call: Call) -> None:
-        """The call was gone, or has gone on, before its verdict."""
+        """The call comes in now, or was gone, or has gone on, before its verdict."""
         self._drop((call.pbx, call.unique_id))
 
     def of(self, call: Call, now: float) -> Brought | None:
-        """What ``call``, which leaves, brought along when it came in; None: nothing.
-
-        Its own channel tells, else the one call that it is linked with.
-        """
-        unique_id = call.unique_id
-        if (call.pbx, unique_id) not in self._calls:
-            linked = self._linked.get((call.pbx, call.linked_id), set())
-            # of several calls that were joined nobody knows which one goes on
-            unique_id = next(iter(linked)) if len(linked) == 1 else ""
-        brought, _, since = self._calls.get((call.pbx, unique_id), (None, "", 0.0))
+        """What ``call``, which leaves, brought along when it came in; None: nothing."""
+        brought, since = self._calls.get((call.pbx, call.came_in_id), (None, 0.0))
         if brought is None or not 0 <= now - since < self._seconds:
             return None
         return brought if brought.came_in == call.came_in else None
@@ -171,18 +165,13 @@ class BroughtCalls:
         return len(self._calls) >= self._most or self._octets > self._most_octets
 
     def _is_over(self, now: float) -> bool:
-        _, _, since = next(iter(self._calls.values()))
+        _, since = next(iter(self._calls.values()))
         return not 0 <= now - since < self._seconds
 
     def _drop(self, key: tuple[str, str]) -> None:
         found = self._calls.pop(key, None)
-        if found is None:
-            return
-        self._octets -= found[0].octets
-        linked = (key[0], found[1])
-        self._linked[linked].discard(key[1])
-        if not self._linked[linked]:
-            del self._linked[linked]
+        if found is not None:
+            self._octets -= found[0].octets
 
 
 def _certificates(judged: Judged) -> tuple[bytes, ...]:

@@ -108,9 +108,10 @@ class Call:
     ``orig`` and ``dest`` are as the PBX has them, not yet canonical. ``restricted`` is the caller's
     wish that orig is not shown. ``originator`` are the names of who placed it, most specific first
     (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a
-    call that began here. ``identity`` are the values of the Identity headers that the call itself
-    carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and ``headers``
-    how many Identity headers its leg can be given.
+    call that began here, and ``came_in_id`` the ``unique_id`` that it had there, empty where the
+    leg has not inherited it. ``identity`` are the values of the Identity headers that the call
+    itself carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and
+    ``headers`` how many Identity headers its leg can be given.
     """
 
     pbx: str
@@ -128,6 +129,7 @@ class Call:
     budget_ms: int
     identity: tuple[str, ...] = ()
     headers: int = MOST_HEADERS
+    came_in_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,9 @@ def through(
     number's CPS is there already and is not stored again. The form is full: PASSporTs in compact
     form are not even parsed.
     """
+    # a gateway is for the number that was called; for another one the call is forwarded
+    if dest not in brought.called:
+        return None
     fitting = [one for one in _all(brought) if _fits(one, orig, dest, now)]
     if not fitting:
         return None

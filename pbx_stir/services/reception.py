@@ -156,6 +156,9 @@ class Reception:
         call_id = self._clocks.new_id()
         self._tally.pbxs[pbx.name] = pbx
         self._tally.under_way += 1
+        if call.direction is Direction.INBOUND:
+            # whatever comes of this hook, what an earlier one of the channel has found is over
+            self._brought.forget(call)
         try:
             outcome = await self._serve(call, call_id, at, began)
             decided_ms = (self._clocks.monotonic() - began) * 1000

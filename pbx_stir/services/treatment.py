@@ -30,6 +30,7 @@ _UNSEEN: Final = re.compile(
 )
 _APOSTROPHES: Final = re.compile("['\u02bc\uff07]")
 MOST_MARKS: Final = 3
+MOST_PASSES: Final = 8
 # percent-encoded; more than a PBX can be handed over
 LONGEST_HEADER: Final = 3_600
 _HEADER: Final = re.compile(r"[A-Za-z0-9._~:/@;=<>\"+-]+")
@@ -61,8 +62,17 @@ def readable(text: str, longest: int = LONGEST_NAME) -> str:
 
     Cut to ``longest`` characters. Nothing is left that directs how text runs, that cannot be seen,
     or that a dialplan could take for its syntax; no letter has more than ``MOST_MARKS`` marks, and
-    no two blanks stand together.
+    no two blanks stand together. What is readable is left as it is.
     """
+    # marks that have joined a letter, or lost what stood before them, leave room for others
+    for _ in range(MOST_PASSES):
+        before, text = text, _sifted(text, longest)
+        if text == before:
+            return text
+    return whitelisted(text, longest)
+
+
+def _sifted(text: str, longest: int) -> str:
     straight = _APOSTROPHES.sub("\N{RIGHT SINGLE QUOTATION MARK}", text[: 4 * longest])
     found: list[str] = []
     marks = 0

@@ -24,9 +24,10 @@ from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
 from pbx_stir.services.placement_service import Answer, BareAnswer, Retrieval
 from pbx_stir.services.sealed_opener import SealedOpener
-from pbx_stir.services.steps import furthest, is_failure
+from pbx_stir.services.steps import is_failure
 from pbx_stir.services.trunk import Callers
-from pbx_stir.services.used import Claim, SingleUse, Use
+from pbx_stir.services.unverified import of_rejections, unverified
+from pbx_stir.services.used import Claim, Reservation, SingleUse, Use
 from pbx_stir.stir import number, passport
 from pbx_stir.stir.sealing import Opened
 from pbx_stir.stir.sip_uri import sip_uri
@@ -36,7 +37,6 @@ MOST_TOGETHER: Final = 2 * MOST_JUDGED
 # what one call's PASSporTs may take of the processor, fetching aside
 WORK_SECONDS: Final = 0.1
 MOST_IDENTITIES: Final = 8
-CLOCK_OFF_SECONDS: Final = 10.0
 
 
 class OwnCps(Protocol):
@@ -110,20 +110,21 @@ class VerificationService:
     def _numbers(self, call: Call) -> Numbers:
         trunk = self.callers.trunks.get(call.trunk)
         if trunk is None:
-            raise _Ended(_none(Reason.DISABLED, detail=f"no trunk {call.trunk!r} is configured"))
+            detail = f"no trunk {call.trunk!r} is configured"
+            raise _Ended(unverified(Reason.DISABLED, detail=detail))
         if number.is_anonymous(call.orig):
-            raise _Ended(_none(Reason.ANONYMOUS_CALLER))
+            raise _Ended(unverified(Reason.ANONYMOUS_CALLER))
         called: tuple[str, ...] = ()
         uri = sip_uri(call.dest)
         try:
             if not uri:
                 called = number.called(call.dest, trunk.rules, trunk.aliases)
         except MalformedNumber as error:
-            raise _Ended(_none(Reason.DEST_MISMATCH, detail=str(error))) from error
+            raise _Ended(unverified(Reason.DEST_MISMATCH, detail=str(error))) from error
         try:
             calling = number.candidates(call.orig, trunk.rules)
         except MalformedNumber as error:
-            raise _Ended(_none(Reason.ORIG_MISMATCH, detail=str(error))) from error
+            raise _Ended(unverified(Reason.ORIG_MISMATCH, detail=str(error))) from error
         return Numbers(calling, called, uri, trunk.rules.max_digits)
 
 
@@ -282,11 +283,15 @@ class _Search:
             rejection = Rejection("attestation", judged.reason, f"attested {judged.attest}")
             self._rejections.append(rejection)
             self._partial = self._partial or self._outcome(judged, Verstat.NONE)
-            self._gathering.valid(candidate, judged, passed=False)
+            # it goes on with one call, too
+            reservation = await self._reserve(candidate, judged)
+            if reservation is not None and reservation.use is not Use.TAKEN:
+                self._gathering.valid(candidate, judged, passed=False)
             return
         await self._use(candidate, judged, of_set)
 
-    async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
+    async def _reserve(self, candidate: Candidate, judged: Judged) -> Reservation | None:
+        """One PASSporT for one call; what is not ours to use is not brought along either."""
         key, until = use_of(candidate, judged)
         try:
             reservation = await self._of.used.reserve(
@@ -297,13 +302,21 @@ class _Search:
             rejection = Rejection("single use", Reason.INTERNAL_ERROR, str(error))
             self._rejections.append(rejection)
             self._gathering.refused(candidate)
-            return
+            return None
         if reservation.use is Use.TAKEN:
             self._gathering.refused(candidate)
             holder = reservation.holder
             detail = f"used by call {holder.call_id}" if holder else "used by another call"
             self._rejections.append(Rejection("single use", Reason.REPLAYED, detail))
-            self._holder = self._holder or holder
+        return reservation
+
+    async def _use(self, candidate: Candidate, judged: Judged, of_set: Sequence[Candidate]) -> None:
+        key, _ = use_of(candidate, judged)
+        reservation = await self._reserve(candidate, judged)
+        if reservation is None:
+            return
+        if reservation.use is Use.TAKEN:
+            self._holder = self._holder or reservation.holder
             return
         detail = ""
         if reservation.use is Use.AGAIN and reservation.holder is not None:
@@ -378,39 +391,16 @@ class _Search:
             return replace(self._partial, rejections=rejections)
         if self._failed is not None and self._holder is None:
             return replace(
-                _none(self._failed.reason, self._numbers, rejections, self._failed.detail),
+                unverified(self._failed.reason, self._numbers, rejections, self._failed.detail),
                 verstat=Verstat.FAILED,
             )
-        worst = furthest(rejections)
-        reason = worst.reason if worst else Reason.NO_PASSPORT
-        refused = {Reason.CPS_UNAVAILABLE, Reason.CPS_REFUSED}
-        if reason in refused and self._asking.answered:
-            reason = Reason.NO_PASSPORT
-        if (
-            reason in {Reason.STALE, Reason.FUTURE_IAT}
-            and abs(self._clock_offset) > CLOCK_OFF_SECONDS
-        ):
-            reason = Reason.CLOCK
-        if not self._asking.anyone:
-            rejections += (Rejection("retrieve", Reason.NO_PASSPORT, "no route serves the number"),)
-        detail = worst.detail if worst and reason is worst.reason else ""
-        outcome = _none(reason, self._numbers, rejections, detail)
-        if reason is Reason.REPLAYED and self._holder is not None:
+        outcome = of_rejections(
+            rejections,
+            self._numbers,
+            asked=self._asking.anyone,
+            heard=self._asking.answered,
+            clock_offset=self._clock_offset,
+        )
+        if outcome.reason is Reason.REPLAYED and self._holder is not None:
             return replace(outcome, contests=self._holder)
         return outcome
-
-
-def _none(
-    reason: Reason,
-    numbers: Numbers | None = None,
-    rejections: tuple[Rejection, ...] = (),
-    detail: str = "",
-) -> Outcome:
-    return Outcome(
-        reason,
-        verstat=Verstat.NONE,
-        orig=numbers.shown[0] if numbers else "",
-        dest=numbers.shown[1] if numbers else "",
-        rejections=rejections,
-        detail=detail,
-    )

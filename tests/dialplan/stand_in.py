@@ -35,7 +35,7 @@ class Outcome:
 
     def stir(self) -> dict[str, str]:
         """The variables of the contract, without the mark of where it came in and its heirs."""
-        hidden = {"stir_came_in"}
+        hidden = {"stir_came_in", "stir_came_in_id"}
         return {
             name.removeprefix("stir_"): value
             for name, value in self.variables.items()

@@ -48,12 +48,17 @@ def test_placing_leg_is_found_through_loopback_channels(run: Any) -> None:
     legs = {
         "loop-b": {"other_loopback_leg_uuid": "loop-a", "originator": "leg-9"},
         "loop-a": {"originator": "leg-0", "other_loopback_leg_uuid": "loop-b"},
-        "leg-0": {"stir_came_in": "other-carrier", "user_name": "1001"},
+        "leg-0": {
+            "stir_came_in": "other-carrier",
+            "stir_came_in_id": "leg-0",
+            "user_name": "1001",
+        },
     }
     channel = {**CALL, "originating_leg_uuid": "loop-b"}
     legs["leg-9"] = {"other_loopback_leg_uuid": "loop-a"}
     done = run("outbound", "carrier", channel=channel, legs=legs, answer_ms=2, answer=STORED)
     assert done.events[0]["Stir-CameIn"] == "other-carrier"
+    assert done.events[0]["Stir-CameInId"] == "leg-0"
     assert done.events[0]["Stir-Originator"] == "1001"
     assert done.stir()["status"] == "stored"
 
@@ -153,12 +158,17 @@ def test_id_that_could_be_syntax_is_not_used(run: Any, uuid: str) -> None:
 
 @pytest.mark.parametrize("name", ["cc_member_session_uuid", "fifo_bridge_uuid"])
 def test_an_agent_s_leg_has_the_caller_s_mark(run: Any, name: str) -> None:
-    """Queues make legs of nobody's; they name their caller in variables of their own."""
+    """Queues make legs of nobody's; they name their caller in variables of their own.
+
+    So the agent's leg is never signed for as ours; but what the caller came with is not the agent's.
+    """
     done = run(
         "outbound", "carrier", channel={**CALL, "direction": "outbound", name: "leg-0"},
-        legs={"leg-0": {"stir_came_in": "carrier"}}, answer_ms=2, answer=PASSED,
+        legs={"leg-0": {"stir_came_in": "carrier", "stir_came_in_id": "leg-0"}},
+        answer_ms=2, answer=PASSED,
     )  # fmt: skip
     assert done.events[0]["Stir-CameIn"] == "carrier"
+    assert done.events[0].get("Stir-CameInId", "") == ""
 
 
 @pytest.mark.parametrize(("user", "came_in"), [("", "carrier"), ("1001", "")])

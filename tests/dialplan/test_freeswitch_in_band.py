@@ -7,22 +7,30 @@ from typing import Any
 import pytest
 
 from pbx_stir.services import treatment
-from tests.dialplan.stand_in import CALL, PASSED, STORED
+from tests.dialplan.stand_in import BEAT, CALL, PASSED, STORED
 
 HEADER = 'a.b-_c;info=<https://x.example:8443/c.pem>;alg=ES256;ppt="div-o"'
 
 
 def test_call_is_given_its_identity_header(run: Any) -> None:
-    """One header, decoded, for the leg and for those that it makes, and not written twice."""
+    """One header, decoded, for the leg that leaves and no other, and not written twice."""
     encoded = treatment.encoded(HEADER)
     parts = [encoded[:20], encoded[20:]]
-    done = run("outbound", "carrier", answer_ms=2, answer=f"{STORED}|1", headers=parts)
+    done = run(
+        "outbound", "carrier", state="CS_INIT", answer_ms=2, answer=f"{STORED}|1", headers=parts
+    )
     assert done.variables["sip_h_Identity"] == HEADER
     assert done.variables["exclude_outgoing_extra_header"] == "(?i)^sip_h_identity$"
-    exported = done.variables["export_vars"].split(",")
-    assert {"sip_h_Identity", "exclude_outgoing_extra_header"} <= set(exported)
+    assert "export_vars" not in done.variables
     assert not [name for name in done.variables if name.startswith("stir_identity_")]
     assert done.events[0]["Stir-Headers"] == "1"
+
+
+@pytest.mark.parametrize("state", ["CS_EXECUTE", "CS_ROUTING"])
+def test_callers_leg_is_given_no_header(run: Any, state: str) -> None:
+    """In the dialplan the leg is the caller's: a header there would leave by whatever he calls."""
+    done = run("outbound", "carrier", state=state, answer_ms=2, answer=STORED)
+    assert done.events[0]["Stir-Headers"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,9 @@ def test_header_of_an_earlier_hook_is_taken_back(run: Any) -> None:
     """What the first trunk was to carry does not leave by the second; the dialplan's own stays."""
     earlier = {**CALL, "stir_in_band": "true", "sip_h_Identity": HEADER}
     done = run("outbound", "carrier", answer_ms=2, answer=STORED, channel=earlier)
+    assert "sip_h_Identity" not in done.variables
+    watched = {"stir_heartbeat": BEAT, "stir_out_carrier": "monitor"}
+    done = run("outbound", "carrier", channel=earlier, globals=watched)
     assert "sip_h_Identity" not in done.variables
     own = {**CALL, "sip_h_Identity": HEADER}
     done = run("outbound", "carrier", answer_ms=2, answer=STORED, channel=own)

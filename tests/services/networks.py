@@ -157,6 +157,8 @@ class Pbx:
             "trunk": "carrier",
             "identity": (),
         }
+        # the mark that the call got when it came in, inherited by its legs
+        fields["came_in_id"] = one.unique_id
         leg = replace(one, **(fields | changes))  # type: ignore[arg-type]
         return await self.authentication.authenticate(leg, now, 10.0)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pbx_stir.services.brought import KEPT_SECONDS, Brought, BroughtCalls, Carried
 from pbx_stir.services.call import Call, Reason, Verstat
 from pbx_stir.services.candidates import Candidate
@@ -12,33 +14,29 @@ TOKEN = World().token()
 ALONG = Brought("carrier", (BOB,), Carried(Candidate(TOKEN, (), False), ()))
 
 
-def _call(unique: str, linked: str = "", **changes: object) -> Call:
-    fields = {"unique_id": unique, "linked_id": linked or unique, "came_in": "carrier"}
+def _call(unique: str, **changes: object) -> Call:
+    fields = {"unique_id": unique, "came_in_id": unique, "came_in": "carrier"}
     return call(**(fields | changes))  # type: ignore[arg-type]
 
 
-def test_a_call_is_found_by_its_own_id_before_the_linked_one() -> None:
-    """A channel that came in itself has brought its own, whatever it is linked with."""
+def test_a_leg_is_known_by_the_mark_that_it_inherits() -> None:
+    """Neither its own id nor the one it is linked with says whose leg it is."""
     calls = BroughtCalls()
     other = Brought("carrier", (ALICE,), ALONG.verified)
-    calls.remember(_call("1", "1"), ALONG, NOW)
-    calls.remember(_call("2", "1"), other, NOW)
-    assert calls.of(_call("1"), NOW) is ALONG
-    assert calls.of(_call("2"), NOW) is other
+    calls.remember(_call("1", linked_id="1"), ALONG, NOW)
+    calls.remember(_call("2", linked_id="1"), other, NOW)
+    assert calls.of(_call("leg", linked_id="1", came_in_id="1"), NOW) is ALONG
+    assert calls.of(_call("leg", linked_id="1", came_in_id="2"), NOW) is other
+    assert calls.of(_call("1", linked_id="1", came_in_id=""), NOW) is None
+    assert calls.of(_call("leg", linked_id="1", came_in_id="leg"), NOW) is None
 
 
-def test_of_calls_that_were_joined_a_leg_has_none() -> None:
-    """With two calls under one linked id nobody knows whose leg it is; with one left, it is its."""
+def test_who_hides_brings_nothing() -> None:
+    """A caller who is not to be shown to the called party is not shown to another one."""
     calls = BroughtCalls()
-    calls.remember(_call("1", "1"), ALONG, NOW)
-    assert calls.of(_call("leg", "1"), NOW) is ALONG
-    calls.remember(_call("2", "1"), ALONG, NOW)
-    assert calls.of(_call("leg", "1"), NOW) is None
-    calls.forget(_call("1"))
-    assert calls.of(_call("leg", "1"), NOW) is ALONG
-    calls.forget(_call("2"))
-    assert calls.of(_call("leg", "1"), NOW) is None
-    assert calls._linked == {}
+    calls.remember(_call("1", restricted=True), ALONG, NOW)
+    assert calls.of(_call("1"), NOW) is None
+    assert len(calls) == 0
 
 
 def test_it_is_kept_for_minutes() -> None:
@@ -58,7 +56,6 @@ def test_there_is_an_end_to_it() -> None:
     for number in range(10):
         calls.remember(_call(str(number)), ALONG, NOW)
     assert len(calls) == 3
-    assert len(calls._linked) == 3
     assert calls.of(_call("6"), NOW) is None
     assert calls.of(_call("9"), NOW) is ALONG
 
@@ -104,8 +101,12 @@ async def test_a_low_attestation_is_brought_along_too() -> None:
     )
     one, verdict = await bob.comes_in(identity=(passport.identity_header(token),))
     assert (verdict.verstat, verdict.reason) == (Verstat.NONE, Reason.ATTEST_B)
-    found = bob.brought.of(one, NOW)
+    found = bob.brought.of(replace(one, came_in_id=one.unique_id), NOW)
     assert found is not None
     assert found.verified is not None
     assert found.verified.candidate.passport == token
     assert found.verified.certificates == provider.chain
+    # a copy of it in another call is verified as well, and goes no further
+    again, verdict = await bob.comes_in(identity=(passport.identity_header(token),))
+    assert (verdict.verstat, verdict.reason) == (Verstat.NONE, Reason.ATTEST_B)
+    assert bob.brought.of(replace(again, came_in_id=again.unique_id), NOW) is None

@@ -200,7 +200,12 @@ async def test_a_replayed_original_is_not_passed_on() -> None:
 REFUSED: dict[str, tuple[dict[str, object], Reason]] = {
     "another caller ID": ({"orig": DAVE}, Reason.CALLER_NOT_ALLOWED),
     "our own number as caller ID": ({"orig": BOB}, Reason.CALLER_NOT_ALLOWED),
-    "another call": ({"unique_id": "x", "linked_id": "y"}, Reason.NOT_AUTHORITATIVE),
+    "another call": ({"came_in_id": "x"}, Reason.NOT_AUTHORITATIVE),
+    "a leg without the mark": ({"came_in_id": ""}, Reason.NOT_AUTHORITATIVE),
+    "a stranger's leg, joined by a bridge": (
+        {"unique_id": "x", "came_in_id": "x"},
+        Reason.NOT_AUTHORITATIVE,
+    ),
     "another PBX": ({"pbx": "other"}, Reason.NOT_AUTHORITATIVE),
     "came in by another trunk": ({"came_in": "sip"}, Reason.NOT_AUTHORITATIVE),
     "a caller who hides": ({"restricted": True}, Reason.ANONYMOUS_CALLER),
@@ -219,7 +224,7 @@ async def test_only_the_call_itself_is_passed_on(name: str) -> None:
     assert CAROL not in scene.exchange.placement.held
 
 
-async def test_a_leg_with_an_id_of_its_own_is_known_by_the_linked_one() -> None:
+async def test_a_leg_with_an_id_of_its_own_is_known_by_the_mark_it_inherits() -> None:
     """Follow-me and ring groups dial through legs of their own: each gets its own div-o."""
     scene = Scene()
     await scene.pbx[ALICE].calls(ALICE, BOB)
