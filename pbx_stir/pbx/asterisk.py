@@ -117,7 +117,7 @@ class AsteriskPbx(Listener[AmiConnection]):
                 self._time.heard(str(pong.timestamp), began, self._monotonic())
                 if self._beating:
                     await self._tell(connection, f"{self.listener}:{pong.timestamp}")
-                    self.connected.set()
+                    self._has_beaten()
                 spent = self._monotonic() - began
                 await asyncio.sleep(max(0.0, self._timing.heartbeat - spent))
         except PbxStirError as error:

@@ -112,7 +112,7 @@ class FreeSwitchPbx(Listener[EventSocket]):
                 self._accompanied = not ours and _BEAT.fullmatch(found) is not None
                 if self._beating:
                     await self._tell(connection, f"{self.listener}:{int(made_at) // 1_000_000}")
-                    self.connected.set()
+                    self._has_beaten()
                 spent = self._monotonic() - began
                 await asyncio.sleep(max(0.0, self._timing.heartbeat - spent))
         except PbxStirError as error:

@@ -107,6 +107,7 @@ class Listener(ABC, Generic[Kind]):
         self._time = PbxTime()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beating = True
+        self._beaten_at = 0.0
         self._stopped = asyncio.Event()
 
     @abstractmethod
@@ -182,6 +183,10 @@ class Listener(ABC, Generic[Kind]):
         """The calls that are being served, each as its task."""
         return frozenset(self._tasks)
 
+    def heartbeat_age(self) -> float | None:
+        """Seconds since the PBX took our last heartbeat; None while we are not connected."""
+        return self._monotonic() - self._beaten_at if self.connected.is_set() else None
+
     async def run(self) -> None:
         """Connect, serve, and connect again whenever the connection is lost; until ``stop``."""
         failures = 0
@@ -250,6 +255,11 @@ class Listener(ABC, Generic[Kind]):
             with contextlib.suppress(asyncio.CancelledError):
                 await beat
             await connection.close()
+
+    def _has_beaten(self) -> None:
+        """The PBX has taken a heartbeat of ours."""
+        self._beaten_at = self._monotonic()
+        self.connected.set()
 
     async def _pause(self, failures: int) -> None:
         """Wait before the next attempt: longer after each failure, never the same for two."""
