@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pbx_stir.cps.bare import BareSettings
     from pbx_stir.cps.settings import CpsSettings
     from pbx_stir.cps.store import EntryStore
+    from pbx_stir.cps.tally import Tally
     from pbx_stir.redis_backend.settings import RedisSettings
 
 DEFAULT_LISTEN = "127.0.0.1:8480"
@@ -245,6 +246,7 @@ async def _shared(
     running: contextlib.AsyncExitStack,
     settings: CpsSettings,
     redis: RedisSettings,
+    tally: Tally | None,
     *,
     bare_lifetime_seconds: int,
 ) -> tuple[CpsSettings, EntryStore, EntryStore]:
@@ -263,6 +265,8 @@ async def _shared(
             bare_lifetime_seconds=bare_lifetime_seconds,
         )
     )
+    if tally is not None:
+        tally.gauges["redis_up"] = lambda: float(not shared.connection.is_lost)
     settings = replace(settings, ledger=shared.ledger, secrets=shared.secrets)
     return settings, shared.store, shared.bare_store
 
@@ -274,10 +278,8 @@ async def _serve(
     bare: BareSettings | None,
 ) -> None:
     """Listen, say so, wait for a signal, end gracefully; SIGHUP reads files again."""
-    from pbx_stir import metrics
     from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.server_tls import ServerTls
-    from pbx_stir.cps.tally import Tally
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -287,17 +289,11 @@ async def _serve(
         # Readable where the process that started this one is gone.
         loop.add_reader(desk.lifeline, stop.set)
     async with contextlib.AsyncExitStack() as running:
-        settings, store, bare_store = await _backed(running, settings, redis, bare)
+        tally = await _counting(running, settings)
+        settings, store, bare_store = await _backed(running, settings, redis, bare, tally)
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
-        tally = None
-        if settings.metrics:
-            tally = Tally()
-            told = await running.enter_async_context(
-                metrics.serving(*parse_listen(settings.metrics), tally)
-            )
-            _log.info("metrics at %s", told)
         url = await running.enter_async_context(listening(settings, store, tally=tally, tls=tls))
         speaks = desk is None or desk.index == 0
         if speaks and not settings.tokens:
@@ -322,18 +318,36 @@ async def _serve(
         _log.info("ending")
 
 
+async def _counting(running: contextlib.AsyncExitStack, settings: CpsSettings) -> Tally | None:
+    """Who counts, and gives metrics of it, where somebody wants any."""
+    from pbx_stir.cps.tally import Tally
+
+    if not settings.metrics:
+        return None
+    from pbx_stir.metrics.exposing import serving
+    from pbx_stir.metrics.tally import TallySource
+
+    tally = Tally()
+    told = await running.enter_async_context(
+        serving(*parse_listen(settings.metrics), TallySource(tally))
+    )
+    _log.info("metrics at %s", told)
+    return tally
+
+
 async def _backed(
     running: contextlib.AsyncExitStack,
     settings: CpsSettings,
     redis: RedisSettings | None,
     bare: BareSettings | None,
+    tally: Tally | None,
 ) -> tuple[CpsSettings, EntryStore | None, EntryStore | None]:
     """What a CPS keeps its state in: Redis, else memory, which knows nothing from before."""
     from pbx_stir.tokens.ledger import MemoryLedger
 
     if redis is not None:
         seconds = bare.new_store().lifetime_seconds if bare is not None else 0
-        return await _shared(running, settings, redis, bare_lifetime_seconds=seconds)
+        return await _shared(running, settings, redis, tally, bare_lifetime_seconds=seconds)
     # what is signed for one listener is signed for the other too
     return replace(settings, used=MemoryLedger(), since=time.time()), None, None
 

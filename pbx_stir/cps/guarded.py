@@ -67,6 +67,16 @@ class GuardedPlacement:
         self._pause = pause
         # of CPSs that were silent when they were last asked
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
+        # those that gave nothing when they were last asked, however fast
+        self._unavailable: OrderedDict[str, None] = OrderedDict()
+
+    def is_silent(self, cps: str) -> bool:
+        """Tell whether calls go on without a CPS until it answers a probe."""
+        return self._is_open(cps)
+
+    def is_unavailable(self, cps: str) -> bool:
+        """Tell whether a CPS gave nothing when it was last asked."""
+        return cps in self._unavailable
 
     async def store(
         self, cps: Sequence[str], number: str, blobs: Sequence[bytes], give_up_at: float
@@ -132,6 +142,7 @@ class GuardedPlacement:
 
     def _note(self, cps: str, unavailable: bool, began: float, give_up_at: float) -> None:
         """What came of asking ``cps``: whether it cost much and gave nothing."""
+        self._remember(cps, unavailable)
         breaker = self._breakers.get(cps)
         if not unavailable or self._clock() < (began + give_up_at) / 2:
             if breaker is not None and breaker.probe is None:
@@ -139,6 +150,14 @@ class GuardedPlacement:
             return
         if give_up_at - began >= SHORTEST_WAIT_SECONDS:
             self._count(cps, breaker or _Breaker())
+
+    def _remember(self, cps: str, unavailable: bool) -> None:
+        if not unavailable:
+            self._unavailable.pop(cps, None)
+            return
+        self._unavailable[cps] = None
+        if len(self._unavailable) > MOST_BREAKERS:
+            self._unavailable.popitem(last=False)
 
     def _note_left(self, cps: str, began: float, give_up_at: float) -> None:
         """The caller went before ``cps`` answered: early says nothing of it, late does."""
@@ -169,5 +188,6 @@ class GuardedPlacement:
                 pause = min(2 * pause, LAST_PAUSE_SECONDS)
                 continue
             del self._breakers[cps]
+            self._unavailable.pop(cps, None)
             _log.warning("%s answers again", cps)
             return

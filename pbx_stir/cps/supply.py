@@ -22,7 +22,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -161,6 +161,15 @@ class Supply:
             return True
         epoch = epoch_of(self._now())
         return await asyncio.to_thread(self._wallet.count, account.cps, epoch) > self._low // 2
+
+    async def left(self) -> Mapping[str, int]:
+        """How many tokens are left for stores of today, by configured CPS that wants any."""
+        wanting = [one.cps for one in self._accounts.values() if one.needs]
+        asked = [cps for cps in wanting if cps in self._configured]
+        epoch = epoch_of(self._now())
+        return await asyncio.to_thread(
+            lambda: {cps: self._wallet.count(cps, epoch) for cps in asked}
+        )
 
     async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         """Supply, for ever: the disk from the CPSs, and memory from the disk."""

@@ -12,13 +12,12 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT"})
 class Tally:
     """Counters since the start, and gauges that are read when somebody asks.
 
-    ``requests`` counts answers by (resource, method, status), ``events`` whatever else happens, by
-    name; ``gauges`` are what there is now, by name.
+    ``requests`` counts answers by (resource, method, status); ``gauges`` are what there is now, by
+    name.
     """
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str, int]] = Counter()
-        self.events: Counter[str] = Counter()
         self.gauges: dict[str, Callable[[], float]] = {}
 
     def answered(self, resource: str, method: str, status: int) -> None:

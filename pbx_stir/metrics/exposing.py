@@ -1,14 +1,15 @@
-"""Metrics of a CPS for Prometheus, on a port of their own.
+"""Gives metrics in the text format that Prometheus reads, over HTTP on a port of their own.
 
-Takes a ``Tally``, gives it in the text format that Prometheus reads. Labels come from closed lists:
-no number, no peer and nothing that a peer wrote is among them. Needs the extra ``metrics``.
+Takes sources, each of which is asked whenever somebody reads. ``process_*`` (memory, processor
+time, open files, start) is there besides. Needs the extra ``metrics``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
@@ -17,57 +18,55 @@ from pbx_stir.errors import ConfigurationError
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from pbx_stir.cps.tally import Tally
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+log = logging.getLogger(__name__)
 
-PREFIX = "pbx_stir_cps"
+
+class Source(Protocol):
+    """What has metrics."""
+
+    async def families(self) -> Sequence[Metric]:
+        """Give each metric as it stands. Waits for nobody but a thread that reads local files."""
+        ...
 
 
-class TallyCollector:
-    """Gives a tally to prometheus_client."""
+class _Given:
+    """Families as prometheus_client collects them."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
 
-    def collect(self) -> Iterator[Metric]:
-        """Give each counter and gauge as it stands."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    def collect(self) -> Sequence[Metric]:
+        """Give them."""
+        return self._families
 
-        requests = CounterMetricFamily(
-            f"{PREFIX}_requests",
-            "Answers by resource, method and status.",
-            labels=("resource", "method", "status"),
-        )
-        for (resource, method, status), count in sorted(self._tally.requests.items()):
-            requests.add_metric((resource, method, str(status)), count)
-        yield requests
-        events = CounterMetricFamily(
-            f"{PREFIX}_events", "What else happened, by name.", labels=("event",)
-        )
-        for name, count in sorted(self._tally.events.items()):
-            events.add_metric((name,), count)
-        yield events
-        for name, gauge in sorted(self._tally.gauges.items()):
-            yield GaugeMetricFamily(f"{PREFIX}_{name}", f"{name} now.", value=gauge())
+
+async def page(sources: Sequence[Source]) -> bytes:
+    """The whole text, in UTF-8. A source that fails is left out, and said in the log."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=registry)
+    for source in sources:
+        try:
+            families = await source.families()
+        except Exception:
+            log.exception("metrics could not be read")
+            continue
+        registry.register(_Given(families))
+    return generate_latest(registry)
 
 
 @contextlib.asynccontextmanager
-async def serving(host: str, port: int, tally: Tally) -> AsyncIterator[str]:
+async def serving(host: str, port: int, *sources: Source) -> AsyncIterator[str]:
     """Serve ``/metrics`` as long as the context lasts; give its URL.
 
     Raises ``ConfigurationError`` where the extra is missing or the port is taken.
     """
-    try:
-        from prometheus_client import CollectorRegistry, generate_latest
-    except ImportError as error:
-        raise ConfigurationError(
-            "metrics need prometheus-client", hint="pip install 'pbx-stir[metrics]'"
-        ) from error
-    registry = CollectorRegistry()
-    registry.register(TallyCollector(tally))
+    check_extra()
 
     async def metrics(_request: web.Request) -> web.Response:
-        text = generate_latest(registry)
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+        return web.Response(body=await page(sources), headers={"Content-Type": CONTENT_TYPE})
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)
@@ -83,6 +82,17 @@ async def serving(host: str, port: int, tally: Tally) -> AsyncIterator[str]:
                 hint="another process may have the port",
             ) from error
         bound = runner.addresses[0]
-        yield f"http://{bound[0]}:{bound[1]}/metrics"
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        yield f"http://{shown}:{bound[1]}/metrics"
     finally:
         await runner.cleanup()
+
+
+def check_extra() -> None:
+    """Raise ``ConfigurationError`` where prometheus-client is missing."""
+    try:
+        import prometheus_client  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            "metrics need prometheus-client", hint="pip install 'pbx-stir[metrics]'"
+        ) from error

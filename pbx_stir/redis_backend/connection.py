@@ -51,6 +51,11 @@ class Connection:
             self._owners = [settings.addresses[0]] * SLOTS
         self._only = None if settings.is_cluster else self._at(settings.addresses[0])
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a server of it does not answer."""
+        return any(node.is_lost for node in self._nodes.values())
+
     async def run(self, key: bytes, *command: Any, replicas: int = 0) -> Any:
         """Send a command to the server that has ``key``. Raises ``StoreUnavailable``.
 

@@ -1,4 +1,4 @@
-"""Tests of pbx_stir.metrics: what Prometheus reads, and what it never does."""
+"""Tests of pbx_stir.metrics.exposing: what Prometheus reads, and what it never does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 import aiohttp
 import pytest
 
-from pbx_stir import metrics
 from pbx_stir.cps.listening import listening
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.tally import Tally
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.metrics import exposing
+from pbx_stir.metrics.tally import TallySource
 
 NUMBER = "12125551234"
 
@@ -21,7 +22,7 @@ async def test_what_a_cps_answered_is_counted() -> None:
     tally = Tally()
     settings = CpsSettings(port=0, tls=False, tokens=False)
     async with (
-        metrics.serving("127.0.0.1", 0, tally) as told,
+        exposing.serving("127.0.0.1", 0, TallySource(tally)) as told,
         listening(settings, tally=tally) as url,
         aiohttp.ClientSession() as session,
     ):
@@ -52,10 +53,10 @@ async def test_what_a_cps_answered_is_counted() -> None:
 
 async def test_a_port_that_is_taken() -> None:
     """Where somebody else listens is said."""
-    async with metrics.serving("127.0.0.1", 0, Tally()) as told:
+    async with exposing.serving("127.0.0.1", 0) as told:
         port = int(told.rpartition(":")[2].partition("/")[0])
         with pytest.raises(ConfigurationError, match="listen"):
-            async with metrics.serving("127.0.0.1", port, Tally()):
+            async with exposing.serving("127.0.0.1", port):
                 pass
 
 
@@ -63,5 +64,5 @@ async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where prometheus-client is missing, what to install is said."""
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(ConfigurationError, match="metrics"):
-        async with metrics.serving("127.0.0.1", 0, Tally()):
+        async with exposing.serving("127.0.0.1", 0):
             pass
