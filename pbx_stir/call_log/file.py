@@ -57,6 +57,11 @@ class CallLogFile:
         self._thread = threading.Thread(target=self._write, name="call-log", daemon=True)
         self._thread.start()
 
+    @property
+    def lines_lost(self) -> int:
+        """How many lines could not be written."""
+        return self._lost
+
     def record(self, record: Record) -> None:
         """Write the one record of a call."""
         self._put(self._line(record))
