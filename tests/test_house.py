@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pbx_stir"
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("private_files", "sqlite_file"),
+    ("private_files", "sqlite_file", "listen_address"),
     ("stir",),
     ("services",),
     ("tokens",),

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pbx_stir.cli.bare import bare_settings
 from pbx_stir.cli.cps_files import reread_on_hangup, revocation, with_records
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
+from pbx_stir.listen_address import parse_listen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,20 +121,6 @@ def _configured(args: argparse.Namespace) -> CpsSettings:
 
 def _path(loaded: Loaded, name: str | None) -> str:
     return str(loaded.resolve(name)) if name else ""
-
-
-def parse_listen(text: str) -> tuple[str, int]:
-    """Read HOST:PORT, an IPv6 address in brackets; port 0 takes a free one. Raises UsageError."""
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        colon = ""
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise UsageError(
-            f"cannot listen on {text!r}", hint="write HOST:PORT, such as 127.0.0.1:8480"
-        )
-    return host, int(port)
 
 
 def run(args: argparse.Namespace) -> int:
