@@ -160,7 +160,8 @@ def test_id_that_could_be_syntax_is_not_used(run: Any, uuid: str) -> None:
 def test_an_agent_s_leg_has_the_caller_s_mark(run: Any, name: str) -> None:
     """Queues make legs of nobody's; they name their caller in variables of their own.
 
-    So the agent's leg is never signed for as ours; but what the caller came with is not the agent's.
+    So the agent's leg is never signed for as ours; but what the caller came with is not the
+    agent's.
     """
     done = run(
         "outbound", "carrier", channel={**CALL, "direction": "outbound", name: "leg-0"},
