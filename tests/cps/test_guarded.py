@@ -99,6 +99,24 @@ async def test_after_two_silent_calls_it_is_not_asked() -> None:
     await one.close()
 
 
+async def test_what_is_known_of_a_cps_can_be_asked() -> None:
+    """Silent while it is not asked; unavailable from an answer that gave nothing to one that did,
+    which the probe's is."""
+    client = FakeClient()
+    one = guarded(client)
+    assert (one.is_silent(SILENT), one.is_unavailable(SILENT)) == (False, False)
+    await store(one, client, SILENT, DOWN, GOOD)
+    assert [one.is_unavailable(cps) for cps in (SILENT, DOWN, GOOD)] == [True, True, False]
+    await store(one, client, SILENT, DOWN)
+    assert [one.is_silent(cps) for cps in (SILENT, DOWN)] == [True, False]
+    client.silent.clear()
+    while one.is_silent(SILENT):
+        client.gate.set()
+        await asyncio.sleep(0)
+    assert not one.is_unavailable(SILENT)
+    await one.close()
+
+
 async def test_few_silent_cps_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever names any number of silent CPSs in records has as many probed as there is room for;
     the one that was silent longest ago costs its two calls again."""

@@ -120,6 +120,14 @@ async def test_tokens_are_there_after_a_while(world: World) -> None:
     assert token.token.epoch == EPOCH
 
 
+async def test_how_many_are_left_is_told(world: World) -> None:
+    """For today, in memory and on the disk; of configured CPSs that are known to want any."""
+    assert await world.supply.left() == {}
+    await world.pass_time(60)
+    world.take()
+    assert await world.supply.left() == {CPS: world.wallet.count(CPS, EPOCH)} == {CPS: 63}
+
+
 async def test_the_list_is_fetched_twice_before_anything_is_obtained(world: World) -> None:
     """Over two connections, some time apart: one that differs is noticed before it is used."""
     await world.pass_time(1)

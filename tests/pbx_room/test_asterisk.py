@@ -38,6 +38,17 @@ async def test_heartbeat_names_the_listener_in_the_clock_of_the_pbx() -> None:
         await pbx.until(lambda: len(pbx.writes) > first + 2)
 
 
+async def test_heartbeat_has_an_age_while_connected() -> None:
+    """Seconds since the PBX took the last one; none before the first and after the connection."""
+    async with FakeAsterisk() as pbx:
+        began = time.monotonic()
+        async with running_asterisk(pbx, Desk(), timing=Timing(heartbeat=60)) as adapter:
+            age = adapter.heartbeat_age()
+            assert age is not None
+            assert 0 <= age <= time.monotonic() - began
+        assert adapter.heartbeat_age() is None
+
+
 @pytest.mark.parametrize("bytewise", [False, True])
 async def test_call_is_received_and_answered(bytewise: bool) -> None:
     """An announcement becomes a call, its answer one write to its unique id, led by its nonce."""
