@@ -27,7 +27,7 @@ from pbx_stir.cps.supply import Supply
 from pbx_stir.errors import ConfigurationError, UrlRefused
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.x5u import EgressRule
-from pbx_stir.tokens.wallet import Wallet
+from pbx_stir.tokens.wallet import READY, Wallet
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,12 @@ def clients_of(
     *,
     egress: EgressRule | None = None,
     holder: Holder | None = None,
+    tokens_ready: int = READY,
 ) -> Clients:
     """Make all; to be called in the event loop they will run in. Raises ConfigurationError.
 
-    ``holder`` signs retrievals. Without a credential nothing is stored, and no token obtained.
+    ``holder`` signs retrievals. Without a credential nothing is stored, and no token obtained;
+    ``tokens_ready`` of those on the disk are taken into memory.
     """
     outgoing = loaded.values.outgoing
     store_proxy = proxy_of(loaded, "store_proxy")
@@ -70,7 +72,8 @@ def clients_of(
     closes: list[Callable[[], Awaitable[None]]] = []
     supply: Supply | None = None
     if credentials:
-        supply, ends = _supply(loaded, credentials, store_proxy, egress)
+        wallet = wallet_of(loaded, tokens_ready)
+        supply, ends = _supply(loaded, credentials, store_proxy, egress, wallet)
         tasks.append(supply.run)
         closes += ends
     storing = CpsClient(**_common(loaded, egress), proxy=store_proxy, tokens=supply)
@@ -102,10 +105,11 @@ def subscribing_exchange(loaded: Loaded) -> Exchange:
     return Exchange(**_common(loaded, None), proxy=proxy, keep=False)
 
 
-def wallet_of(loaded: Loaded) -> Wallet:
+def wallet_of(loaded: Loaded, ready: int = READY) -> Wallet:
     """The wallet, made where it is missing. Raises ConfigurationError."""
     return Wallet(
         configured.state_dir(loaded) / "wallet",
+        ready=ready,
         calls_per_token=loaded.values.wallet.calls_per_token,
     )
 
@@ -132,13 +136,13 @@ def _supply(
     credentials: Sequence[Credential],
     store_proxy: Proxy | None,
     egress: EgressRule | None,
+    wallet: Wallet,
 ) -> tuple[Supply, list[Callable[[], Awaitable[None]]]]:
     """Who obtains tokens, and what ends it."""
     section = loaded.values.wallet
     # each list over a new connection, by the way that stores go; requests for tokens never that way
     unnamed = Exchange(**_common(loaded, egress), proxy=store_proxy, keep=False)
     named = Exchange(**_common(loaded, egress))
-    wallet = wallet_of(loaded)
     try:
         supply = Supply(
             wallet=wallet,
