@@ -34,7 +34,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "record_database",
     ),
     ("configured", "reloading"),
-    ("configured_retrieval", "configured_callers"),
+    ("configured_retrieval", "configured_callers", "configured_call_log"),
     ("clients",),
     ("configured_pbxs",),
     ("daemon",),

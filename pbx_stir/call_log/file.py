@@ -1,26 +1,22 @@
-"""The call log: one JSON object a line, one line a call.
+"""Keeps the call log off the call path: a queue with an end, and a thread that writes.
 
-Takes reception's records, gives lines. They are written by a thread of their own, from a queue
-with an end: a full disk or a slow one costs lines, counted and said, and never a call.
+Takes reception's records. A full disk or a slow one costs lines, counted and said, and never a
+call.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
 import queue
-import re
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pbx_stir.call_log.numbers import hide_digits, shortened
-from pbx_stir.services.call import Direction, Rejection
+from pbx_stir.call_log.lines import Line, Lines
+from pbx_stir.call_log.numbers import style
+from pbx_stir.call_log.outputs import LogFile, Output, StandardOutput
 from pbx_stir.services.used import Claim
 
 if TYPE_CHECKING:
@@ -29,17 +25,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LONGEST_QUEUE: Final = 10_000
-MOST_REJECTIONS: Final = 20
-LONGEST_DETAIL: Final = 200
+# so long the writer sleeps at most before it looks whether a day has passed
+IDLE_SECONDS: Final = 60.0
 
 
 class CallLogFile:
-    """Appends to a file, or to standard output where ``path`` is None.
+    """Appends to a file, or to standard output where ``path`` is None, or to an ``output`` given.
 
-    ``numbers`` is "full" or "short". The file is made with mode 0640 and opened again when it was
-    moved away, so that logrotate needs no signal. Each of ``told`` is called with each line as it
-    is queued, numbers as they stand in it, on the caller's thread: it must neither block nor
-    raise, and not change the line.
+    ``numbers`` is "full", "short" or "hash", the last with its ``key``. Each of ``told`` is called
+    with each line as it is queued, numbers as they stand in it, on the caller's thread: it must
+    neither block nor raise, and not change the line.
     """
 
     def __init__(
@@ -48,10 +43,14 @@ class CallLogFile:
         *,
         numbers: str = "full",
         told: Sequence[Callable[[Mapping[str, object]], None]] = (),
+        key: bytes = b"",
+        output: Output | None = None,
     ) -> None:
-        self._path = path
+        if output is None:
+            output = StandardOutput() if path is None else LogFile(path)
+        self._output = output
         self._told = tuple(told)
-        self._show: Callable[[str], str] = shortened if numbers == "short" else str
+        self._lines = Lines(style(numbers, key))
         self._queue: queue.Queue[bytes | None] = queue.Queue(LONGEST_QUEUE)
         self._lost = 0
         self._thread = threading.Thread(target=self._write, name="call-log", daemon=True)
@@ -64,21 +63,11 @@ class CallLogFile:
 
     def record(self, record: Record) -> None:
         """Write the one record of a call."""
-        self._put(self._line(record))
+        self._put(self._lines.call(record))
 
     def contested(self, first: Claim, second: Record) -> None:
         """Say that ``first``, which passed, and ``second`` claimed one PASSporT."""
-        self._put(
-            {
-                "event": "contested",
-                "time": _stamp(second.at),
-                "id": first.call_id,
-                "pbx": first.pbx,
-                "uniqueid": first.unique_id,
-                "claimed_by": second.call_id,
-                "note": "two calls claimed this signature; either may be the genuine one",
-            }
-        )
+        self._put(self._lines.contested(first, second))
 
     def close(self, seconds: float = 2.0) -> None:
         """Write what is queued, for at most ``seconds``."""
@@ -88,73 +77,7 @@ class CallLogFile:
             return
         self._thread.join(seconds)
 
-    def _line(self, record: Record) -> dict[str, object]:
-        call, outcome = record.call, record.outcome
-        line: dict[str, object] = {
-            "event": "call",
-            "time": _stamp(record.at),
-            "id": record.call_id,
-            "pbx": call.pbx,
-            "uniqueid": call.unique_id,
-            "linkedid": call.linked_id,
-            "direction": call.direction.value,
-            "mode": call.mode.value,
-            "trunk": call.trunk,
-            "orig": self._show(outcome.orig or call.orig),
-            "dest": self._show(outcome.dest or call.dest),
-            "reason": outcome.reason.value,
-            "ms": round(record.ms, 1),
-            "released": record.released,
-        }
-        if call.direction is Direction.OUTBOUND:
-            line["status"] = outcome.status.value if outcome.status else ""
-            line["originator"] = [self._text(one) for one in call.originator]
-            line["came_in"] = call.came_in
-        else:
-            line["verstat"] = outcome.verstat.value if outcome.verstat else ""
-        line["attest"] = outcome.attest
-        # a certificate may be named for the number it is for
-        line["signer"] = self._text(outcome.signer)
-        if outcome.diverted_by:
-            line["diverted_by"] = self._show(outcome.diverted_by)
-        if outcome.identity:
-            line["identity_headers"] = len(outcome.identity)
-        if outcome.name:
-            line["name"] = self._text(outcome.name)
-        if outcome.call_reason:
-            line["call_reason"] = self._text(outcome.call_reason)
-        if outcome.detail:
-            line["detail"] = self._said(outcome.detail, record)
-        shown = outcome.rejections[:MOST_REJECTIONS]
-        if shown:
-            line["rejections"] = [self._rejection(one, record) for one in shown]
-        if len(outcome.rejections) > len(shown):
-            line["rejections_left_out"] = len(outcome.rejections) - len(shown)
-        return line
-
-    def _rejection(self, rejection: Rejection, record: Record) -> dict[str, str]:
-        said = {"step": rejection.step, "reason": rejection.reason.value}
-        if rejection.detail:
-            said["detail"] = self._said(rejection.detail, record)
-        return said
-
-    def _said(self, detail: str, record: Record) -> str:
-        """A detail may quote the numbers; they are shown as everywhere in the line."""
-        if self._show is not str:
-            call, outcome = record.call, record.outcome
-            for number in {outcome.orig, outcome.dest, call.orig, call.dest} - {""}:
-                # a short one only where it stands alone: "1" is not hidden in "10.1 s"
-                alone = rf"(?<![\w.]){re.escape(number)}(?![\w.])"
-                # a backslash in what a PBX says was called is no escape here
-                shown = self._show(number).replace("\\", r"\\")
-                detail = re.sub(alone, shown, detail)
-        return self._text(detail)[:LONGEST_DETAIL]
-
-    def _text(self, text: str) -> str:
-        """Text that may have numbers in it."""
-        return text if self._show is str else hide_digits(text)
-
-    def _put(self, line: dict[str, object]) -> None:
+    def _put(self, line: Line) -> None:
         for tell in self._told:
             try:
                 tell(line)
@@ -170,58 +93,24 @@ class CallLogFile:
         """Count a lost line, and say so: the first, then ever more rarely."""
         self._lost += 1
         if self._lost in {1, 10, 100} or self._lost % 1000 == 0:
-            log.error("call log %s: %s: %d lines lost", self._path or "-", why, self._lost)
+            log.error("call log %s: %s: %d lines lost", self._output.name, why, self._lost)
 
     def _write(self) -> None:
         """Write until the queue ends. What cannot be written is lost, whatever the reason."""
-        output = _Output(self._path)
-        while (line := self._queue.get()) is not None:
-            try:
-                output.write(line, more=not self._queue.empty())
-            except (OSError, ValueError) as error:
-                self._lose(error)
+        output = self._output
+        has_work = True
+        while (line := self._next(has_work)) is not None:
+            if line:
+                try:
+                    output.write(line, more=not self._queue.empty())
+                except (OSError, ValueError) as error:
+                    self._lose(error)
+            has_work = output.tidy(idle=not line)
         output.close()
 
-
-class _Output:
-    """The file, opened again when it was moved away, or standard output; used by one thread."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._open: int | None = None
-        self._cut = False
-
-    def write(self, line: bytes, *, more: bool) -> None:
-        """Write one line; ``more`` will follow at once. Raises OSError, ValueError (closed)."""
-        if self._path is None:
-            sys.stdout.buffer.write(line)
-            if not more:
-                sys.stdout.buffer.flush()
-            return
-        stream = self._stream(self._path)
-        # after a line that was cut off (a full disk) the next one must not continue it
-        octets = b"\n" + line if self._cut else line
-        written = os.write(stream, octets)
-        self._cut = written < len(octets) and (written > 0 or self._cut)
-        if written < len(octets):
-            raise OSError(f"{written} of {len(octets)} octets written")
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._open is not None:
-            os.close(self._open)
-            self._open = None
-
-    def _stream(self, path: Path) -> int:
-        if self._open is not None:
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(self._open)):
-                    return self._open
-            self.close()
-            self._cut = False
-        self._open = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        return self._open
-
-
-def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    def _next(self, has_work: bool) -> bytes | None:
+        """The next line; empty where there is none now and the output has work of its own."""
+        try:
+            return self._queue.get(timeout=0.0 if has_work else IDLE_SECONDS)
+        except queue.Empty:
+            return b""

@@ -188,10 +188,15 @@ class NumbersSection(_Strict, frozen=True):
 
 
 class CallLogSection(_Strict, frozen=True):
-    """``[call_log]``: where its lines go ("-" is standard output), and how numbers stand in it."""
+    """``[call_log]``: where its lines go, and how numbers stand in it.
+
+    ``file`` is a path, "-" for standard output, "journal" or "syslog".
+    """
 
     file: str = "-"
-    numbers: Literal["full", "short"] = "full"
+    numbers: Literal["full", "short", "hash"] = "full"
+    keep_days: Annotated[int, Meta(ge=0, le=3650)] = 30
+    most_mebibytes: Annotated[int, Meta(ge=1, le=100_000)] = 100
 
 
 class BareSection(_Strict, frozen=True):
