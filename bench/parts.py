@@ -7,7 +7,6 @@ kind of work, and ``lap`` gives the sums since the last.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from bench.latency import milliseconds
-from pbx_stir import config, daemon
+from pbx_stir import config, running
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.placement_service import Answer
@@ -180,18 +179,5 @@ def parts_of(service: str, laps: Sequence[Lap]) -> Parts:
 @contextlib.asynccontextmanager
 async def listening(configuration: Path) -> AsyncIterator[None]:
     """What ``pbx-stir run`` does, in this process."""
-    parts = daemon.build(config.load(configuration))
-    work = [*parts.tasks, *(pbx.run for pbx in parts.pbxs)]
-    tasks = [asyncio.ensure_future(one()) for one in work]
-    try:
+    async with running.running(config.load(configuration)):
         yield
-    finally:
-        for pbx in parts.pbxs:
-            await pbx.stop(1.0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for close in reversed(parts.closes):
-            waiting = close()
-            if waiting is not None:
-                await waiting

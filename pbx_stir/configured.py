@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,7 +21,7 @@ from pbx_stir.certificates.anchors import AnchorFiles
 from pbx_stir.certificates.fetch import X5uFetcher
 from pbx_stir.certificates.revocation import RevocationWatch
 from pbx_stir.certificates.watching import is_url, watching
-from pbx_stir.config import Loaded, RedisSection
+from pbx_stir.config import CredentialSection, Loaded, RedisSection, RouteSection
 from pbx_stir.directory.advertisements import MEDIA_TYPE as ADVERTISEMENT_TYPE
 from pbx_stir.directory.advertisements import Advertisements, AdvertisementSource, SignedBy
 from pbx_stir.directory.enum import EnumDirectory, EnumSettings
@@ -31,6 +31,7 @@ from pbx_stir.errors import (
     ConfigurationError,
     Malformed,
     MalformedNumber,
+    Mistakes,
     UrlRefused,
     UsageError,
 )
@@ -58,29 +59,34 @@ def number_set(loaded: Loaded, key: str, items: Iterable[str], digits: int = 15)
 def credentials(loaded: Loaded) -> tuple[Credential, ...]:
     """Every credential, its key read from a file that not everyone may read."""
     found = []
+    mistakes = Mistakes()
     for index, section in enumerate(loaded.values.credential):
-        key = f"credential[{index}]"
-        certificate = loaded.read(f"{key}.certificate", section.certificate)
-        private = loaded.read_private(f"{key}.key", section.key)
-        try:
-            found.append(credential.load(certificate, private, x5u=section.x5u, ppt=section.ppt))
-        except ConfigurationError as error:
-            raise ConfigurationError(
-                f"{loaded.path}: {key}: {error.message}", hint=error.hint
-            ) from error
+        with mistakes.gathered():
+            found.append(_credential(loaded, f"credential[{index}]", section))
+    mistakes.settle()
     return tuple(found)
+
+
+def _credential(loaded: Loaded, key: str, section: CredentialSection) -> Credential:
+    certificate = loaded.read(f"{key}.certificate", section.certificate)
+    private = loaded.read_private(f"{key}.key", section.key)
+    try:
+        return credential.load(certificate, private, x5u=section.x5u, ppt=section.ppt)
+    except ConfigurationError as error:
+        raise loaded.wrong(key, error.message, error.hint) from error
 
 
 def anchors(loaded: Loaded, key: str, patterns: tuple[str, ...]) -> AnchorFiles:
     """The trust anchors that ``patterns`` name, relative to the configuration file."""
+    mistakes = Mistakes()
     for pattern in patterns:
-        loaded.matching(key, (pattern,))
+        with mistakes.gathered():
+            loaded.matching(key, (pattern,))
+    mistakes.settle()
     try:
         return AnchorFiles([loaded.pattern(pattern) for pattern in patterns])
     except ConfigurationError as error:
-        raise ConfigurationError(
-            f"{loaded.path}: {key}: {error.message}", hint=error.hint
-        ) from error
+        raise loaded.wrong(key, error.message, error.hint) from error
 
 
 def revocation(
@@ -115,38 +121,48 @@ def spc_policy(loaded: Loaded) -> SpcPolicy:
 
 def routes(loaded: Loaded) -> Routes:
     """Where the CPSs of which numbers are, our own among them."""
-    found = []
+    found: list[Route] = []
+    mistakes = Mistakes()
     for index, section in enumerate(loaded.values.route):
-        key = f"route[{index}]"
-        _check_plain(loaded, f"{key}.cps", section.cps)
-        pinned = tuple(_public_key(loaded, f"{key}.keys", text) for text in section.keys)
-        try:
-            found.append(
-                Route(
-                    section.prefix.removeprefix("+"),
-                    section.cps,
-                    Sealing(section.sealing),
-                    pinned,
-                    signed=section.submission == "signed",
-                    hidden_digits=section.hidden_digits,
-                )
-            )
-        except ConfigurationError as error:
-            raise loaded.wrong(key, error.message, error.hint) from error
-    publish = loaded.values.publish
-    _check_plain(loaded, "publish.cps", publish.cps)
-    _check_plain(loaded, "publish.bare_cps", publish.bare_cps)
-    served = []
-    if (publish.cps or publish.bare_cps) and publish.numbers:
-        numbers = number_set(loaded, "publish.numbers", publish.numbers)
-        try:
-            served.append(Served(numbers, publish.cps, publish.bare_cps))
-        except ConfigurationError as error:
-            raise loaded.wrong("publish.cps", error.message, error.hint) from error
+        with mistakes.gathered():
+            found.append(_route(loaded, f"route[{index}]", section))
+    served: list[Served] = []
+    with mistakes.gathered():
+        served += _served(loaded)
+    mistakes.settle()
     try:
         return Routes(found, served)
     except ConfigurationError as error:
         raise loaded.wrong("route", error.message, error.hint) from error
+
+
+def _route(loaded: Loaded, key: str, section: RouteSection) -> Route:
+    _check_plain(loaded, f"{key}.cps", section.cps)
+    pinned = tuple(_public_key(loaded, f"{key}.keys", text) for text in section.keys)
+    try:
+        return Route(
+            section.prefix.removeprefix("+"),
+            section.cps,
+            Sealing(section.sealing),
+            pinned,
+            signed=section.submission == "signed",
+            hidden_digits=section.hidden_digits,
+        )
+    except ConfigurationError as error:
+        raise loaded.wrong(key, error.message, error.hint) from error
+
+
+def _served(loaded: Loaded) -> Iterator[Served]:
+    """Where our own numbers are, if that is said."""
+    publish = loaded.values.publish
+    _check_plain(loaded, "publish.cps", publish.cps)
+    _check_plain(loaded, "publish.bare_cps", publish.bare_cps)
+    if (publish.cps or publish.bare_cps) and publish.numbers:
+        numbers = number_set(loaded, "publish.numbers", publish.numbers)
+        try:
+            yield Served(numbers, publish.cps, publish.bare_cps)
+        except ConfigurationError as error:
+            raise loaded.wrong("publish.cps", error.message, error.hint) from error
 
 
 def egress(where: Routes) -> EgressRule:
@@ -320,6 +336,17 @@ def redis(loaded: Loaded, key: str, section: RedisSection) -> RedisSettings:
         )
     except ConfigurationError as error:
         raise loaded.wrong(f"{key}.url", error.message, error.hint) from error
+
+
+def used_redis(loaded: Loaded) -> RedisSettings:
+    """The Redis where it is remembered which PASSporTs were used."""
+    key, section = "verification.redis", loaded.values.verification.redis
+    if section is None:
+        key, section = "cps.redis", loaded.values.cps.redis
+    if section is None:
+        hint = "add a table [verification.redis] with a url"
+        raise loaded.wrong("verification.single_use", "no redis is named", hint)
+    return redis(loaded, key, section)
 
 
 def state_dir(loaded: Loaded) -> Path:

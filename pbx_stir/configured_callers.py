@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pbx_stir.config import CallerSection, Loaded, OriginatorSection, TrunkSection
 from pbx_stir.configured import number_set
-from pbx_stir.errors import ConfigurationError, MalformedNumber
+from pbx_stir.errors import ConfigurationError, MalformedNumber, Mistakes
 from pbx_stir.services import treatment
 from pbx_stir.services.trunk import Callers, Shown, Trunk
 from pbx_stir.stir import number
@@ -16,27 +16,30 @@ from pbx_stir.stir.number import NumberRules, NumberSet
 
 def callers(loaded: Loaded) -> Callers:
     """The trunks, and who may claim which number on them."""
+    mistakes = Mistakes()
     trunks: dict[str, Trunk] = {}
     for index, section in enumerate(loaded.values.trunk):
-        if section.name in trunks:
-            raise loaded.wrong(f"trunk[{index}].name", f"a second trunk {section.name!r}")
-        trunks[section.name] = _trunk(loaded, f"trunk[{index}]", section)
+        with mistakes.gathered():
+            if section.name in trunks:
+                raise loaded.wrong(f"trunk[{index}].name", f"a second trunk {section.name!r}")
+            trunks[section.name] = _trunk(loaded, f"trunk[{index}]", section)
     originators: dict[str, NumberSet] = {}
     named: dict[str, Shown] = {}
     for index, one in enumerate(loaded.values.originator):
         key = f"originator[{index}]"
-        if one.name in named:
-            raise loaded.wrong(f"{key}.name", f"a second originator {one.name!r}")
-        named[one.name] = _shown(loaded, key, one)
-        if one.numbers is not None:
-            originators[one.name] = number_set(loaded, f"{key}.numbers", one.numbers)
-    numbered = [
-        (
-            number_set(loaded, f"caller[{index}].numbers", one.numbers),
-            _shown(loaded, f"caller[{index}]", one),
-        )
-        for index, one in enumerate(loaded.values.caller)
-    ]
+        with mistakes.gathered():
+            if one.name in named:
+                raise loaded.wrong(f"{key}.name", f"a second originator {one.name!r}")
+            named[one.name] = _shown(loaded, key, one)
+            if one.numbers is not None:
+                originators[one.name] = number_set(loaded, f"{key}.numbers", one.numbers)
+    numbered: list[tuple[NumberSet, Shown]] = []
+    for index, caller in enumerate(loaded.values.caller):
+        key = f"caller[{index}]"
+        with mistakes.gathered():
+            numbers = number_set(loaded, f"{key}.numbers", caller.numbers)
+            numbered.append((numbers, _shown(loaded, key, caller)))
+    mistakes.settle()
     return Callers(trunks, originators, named, numbered)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pbx_stir import configured
 from pbx_stir.config import AsteriskSection, FreeSwitchSection, Loaded
+from pbx_stir.errors import Mistakes
 from pbx_stir.pbx.ami import AsteriskSettings
 from pbx_stir.pbx.event_socket import FreeSwitchSettings
 
@@ -26,36 +27,40 @@ def asterisks(loaded: Loaded) -> list[AsteriskSettings]:
     """What each ``[[asterisk]]`` says, with its secret. Raises ConfigurationError."""
     check_names(loaded)
     found = []
+    mistakes = Mistakes()
     for index, section in enumerate(loaded.values.asterisk):
-        key = f"asterisk[{index}]"
-        tls = None
-        if section.tls:
-            tls = configured.tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
-        found.append(
-            AsteriskSettings(
-                name=_name(section),
-                host=section.host,
-                port=section.port,
-                username=section.username,
-                secret=loaded.secret(f"{key}.secret_file", section.secret_file),
-                tls=tls,
-            )
-        )
+        with mistakes.gathered():
+            found.append(_asterisk(loaded, f"asterisk[{index}]", section))
+    mistakes.settle()
     return found
+
+
+def _asterisk(loaded: Loaded, key: str, section: AsteriskSection) -> AsteriskSettings:
+    tls = None
+    if section.tls:
+        tls = configured.tls_of(loaded, f"{key}.tls_ca", section.tls_ca)
+    return AsteriskSettings(
+        name=_name(section),
+        host=section.host,
+        port=section.port,
+        username=section.username,
+        secret=loaded.secret(f"{key}.secret_file", section.secret_file),
+        tls=tls,
+    )
 
 
 def freeswitches(loaded: Loaded) -> list[FreeSwitchSettings]:
     """What each ``[[freeswitch]]`` says, with its password. Raises ConfigurationError."""
     check_names(loaded)
-    return [
-        FreeSwitchSettings(
-            name=_name(section),
-            host=section.host,
-            port=section.port,
-            password=loaded.secret(f"freeswitch[{index}].password_file", section.password_file),
-        )
-        for index, section in enumerate(loaded.values.freeswitch)
-    ]
+    found = []
+    mistakes = Mistakes()
+    for index, section in enumerate(loaded.values.freeswitch):
+        key = f"freeswitch[{index}].password_file"
+        with mistakes.gathered():
+            password = loaded.secret(key, section.password_file)
+            found.append(FreeSwitchSettings(_name(section), section.host, section.port, password))
+    mistakes.settle()
+    return found
 
 
 def _name(section: AsteriskSection | FreeSwitchSection) -> str:

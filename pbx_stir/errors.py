@@ -4,6 +4,7 @@
 
     PbxStirError                     says what is wrong, and (hint) what to do about it
     ├── ConfigurationError           a configuration, secret or key file: names file, key and remedy
+    │   └── SeveralMistakes          more than one of them
     ├── UsageError                   a command line that cannot be carried out (exit status 2)
     ├── Malformed                    octets that do not have their format
     │   ├── MalformedNumber          a telephone number
@@ -41,6 +42,9 @@ Messages are lower case, without a full stop, name the offending value and never
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
 
 class PbxStirError(Exception):
     """What went wrong, in words for an operator; ``hint`` says what to do about it."""
@@ -56,6 +60,51 @@ class PbxStirError(Exception):
 
 class ConfigurationError(PbxStirError):
     """A configuration, secret or key file is wrong; the message names the file and the key."""
+
+    @property
+    def each(self) -> tuple[ConfigurationError, ...]:
+        """Every mistake by itself."""
+        return (self,)
+
+
+class SeveralMistakes(ConfigurationError):
+    """More than one mistake in a configuration; each is in ``each``."""
+
+    def __init__(self, mistakes: Sequence[ConfigurationError]) -> None:
+        super().__init__("; ".join(str(one) for one in mistakes))
+        self._mistakes = tuple(mistakes)
+
+    @property
+    def each(self) -> tuple[ConfigurationError, ...]:
+        """Every mistake by itself."""
+        return self._mistakes
+
+
+class Mistakes:
+    """Gathers the mistakes of a configuration, so that all of them are said at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, ConfigurationError] = {}
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Keep what is wrong within the block for ``settle``; what follows the block goes on."""
+        try:
+            yield
+        except ConfigurationError as error:
+            # one thing that is wrong may be met in several places
+            self._found |= {str(one): one for one in error.each}
+
+    def settle(self) -> None:
+        """Raise what was gathered, if anything."""
+        if self._found:
+            raise together(self._found.values())
+
+
+def together(mistakes: Iterable[ConfigurationError]) -> ConfigurationError:
+    """One error for all of them; for one alone, that one."""
+    found = tuple(mistakes)
+    return found[0] if len(found) == 1 else SeveralMistakes(found)
 
 
 class UsageError(PbxStirError):

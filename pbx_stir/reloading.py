@@ -6,7 +6,6 @@ force, and keeps no other from being read.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Sequence
@@ -16,26 +15,24 @@ from pbx_stir.errors import PbxStirError
 log = logging.getLogger(__name__)
 
 
-async def reloading(
+async def read_again(
     reloads: Sequence[Callable[[], object]],
-    asked: asyncio.Event,
     what: str,
     say: Callable[[str], object] = log.info,
-) -> None:
-    """Whenever ``asked`` is set call every one, for ever; then ``say`` that ``what`` was read.
+) -> bool:
+    """Call every one, then ``say`` that ``what`` was read; whether all could be.
 
     One may give something to await, and may raise ``PbxStirError``.
     """
-    while True:
-        await asked.wait()
-        asked.clear()
-        mistakes = 0
-        for again in reloads:
-            try:
-                waiting = again()
-                if inspect.isawaitable(waiting):
-                    await waiting
-            except PbxStirError as error:
-                mistakes += 1
-                log.error("not read again: %s", error)
+    mistakes = 0
+    for again in reloads:
+        try:
+            waiting = again()
+            if inspect.isawaitable(waiting):
+                await waiting
+        except PbxStirError as error:
+            mistakes += 1
+            log.error("not read again: %s", error)
+    if reloads:
         say(f"{what} read again" + (", but for what is said above" if mistakes else ""))
+    return not mistakes

@@ -17,7 +17,14 @@ PACKAGE = ROOT / "pbx_stir"
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
     ("errors",),
-    ("private_files", "sqlite_file", "listen_address"),
+    (
+        "private_files",
+        "sqlite_file",
+        "listen_address",
+        "service_manager",
+        "log_levels",
+        "parts",
+    ),
     ("stir",),
     ("services",),
     ("tokens",),
@@ -32,12 +39,15 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "metrics",
         "used_database",
         "record_database",
+        "installing",
     ),
     ("configured", "reloading"),
     ("configured_retrieval", "configured_callers", "configured_call_log"),
     ("clients",),
     ("configured_pbxs",),
+    ("reach", "configured_mistakes"),
     ("daemon",),
+    ("running",),
     ("checks",),
     ("cli",),
 )

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 
 import pytest
 
 from pbx_stir.errors import ConfigurationError
-from pbx_stir.reloading import reloading
+from pbx_stir.reloading import read_again
 
 
 async def test_each_is_read_and_a_mistake_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Those behind a broken one too, synchronous or not, each time that it is asked for."""
+    """Those behind a broken one too, synchronous or not."""
     caplog.set_level(logging.INFO)
     read: list[str] = []
-    done = asyncio.Event()
 
     def broken() -> None:
         read.append("broken")
@@ -24,18 +21,16 @@ async def test_each_is_read_and_a_mistake_is_said(caplog: pytest.LogCaptureFixtu
 
     async def last() -> None:
         read.append("last")
-        done.set()
 
-    asked = asyncio.Event()
-    task = asyncio.create_task(reloading([lambda: read.append("first"), broken, last], asked, "x"))
-    for _ in range(2):
-        done.clear()
-        asked.set()
-        await done.wait()
-    await asyncio.sleep(0)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    assert read == ["first", "broken", "last"] * 2
+    assert not await read_again([lambda: read.append("first"), broken, last], "x")
+    assert read == ["first", "broken", "last"]
     assert "anchor.pem is broken" in caplog.text
     assert "x read again, but" in caplog.text
+
+
+async def test_what_is_read_is_said_once() -> None:
+    """Nothing to read, nothing to say; else one line, as whoever asks wants to hear it."""
+    said: list[str] = []
+    assert await read_again([], "x", said.append)
+    assert await read_again([lambda: None], "anchors", said.append)
+    assert said == ["anchors read again"]

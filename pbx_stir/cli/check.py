@@ -52,7 +52,7 @@ async def _check(path: Path, *, offline: bool) -> list[Finding]:
     try:
         loaded = config.load(path)
     except ConfigurationError as wrong:
-        return [error("configuration", wrong.message, str(path), wrong.hint)]
+        return [error("configuration", one.message, str(path), one.hint) for one in wrong.each]
     found: list[Finding] = []
     try:
         found += check_files(loaded, time.time())

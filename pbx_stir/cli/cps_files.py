@@ -70,7 +70,7 @@ def reread_on_hangup(
     running: contextlib.AsyncExitStack, reloads: Sequence[Callable[[], object]]
 ) -> None:
     """On SIGHUP read files again, as long as ``running`` lasts."""
-    from pbx_stir.reloading import reloading
+    from pbx_stir.reloading import read_again
 
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -78,5 +78,12 @@ def reread_on_hangup(
     what = "certificates, anchors and revocation lists"
     # who sends a signal waits for a word; the log's level may hide one
     say = partial(print, file=sys.stderr, flush=True)
-    task = loop.create_task(reloading(reloads, asked, what, say))
+
+    async def rereading() -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            await read_again(reloads, what, say)
+
+    task = loop.create_task(rereading())
     running.callback(task.cancel)

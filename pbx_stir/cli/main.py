@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from pbx_stir import __version__
-from pbx_stir.errors import PbxStirError, UsageError
+from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 
 COMMANDS: Final = {
     "run": "serve the PBXs of a configuration file: sign, store, fetch, verify",
     "cps": "serve a call placement service",
+    "install": "put it on this machine's PBX: show the changes, make them, undo them",
     "check": "find what an administrator gets wrong",
     "sign": "make a PASSporT, as an Identity header value or bare",
     "verify": "judge Identity header values or PASSporTs for one call",
@@ -74,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = module.run(parsed)
         sys.stdout.flush()
     except PbxStirError as error:
-        print(f"pbx-stir {parsed.command}: {error}", file=sys.stderr)
+        for one in error.each if isinstance(error, ConfigurationError) else (error,):
+            print(f"pbx-stir {parsed.command}: {one}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         return 130

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
+import os
 import signal
 from pathlib import Path
 
@@ -21,15 +21,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve; SIGTERM finishes the calls in hand. Raises ConfigurationError."""
-    # until it can be obeyed: it means to read again what is just being read
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from pbx_stir import config, daemon
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        # until they can be obeyed: SIGHUP means to read again what is just being read
+        signal.signal(number, signal.SIG_IGN)
+    from pbx_stir import config, configured_mistakes, running
+    from pbx_stir.log_levels import LogLevels
+    from pbx_stir.service_manager import ServiceManager
 
     loaded = config.load(Path(args.config))
-    logging.basicConfig(
-        level=loaded.values.log_level.upper(), format="%(levelname)s %(name)s: %(message)s"
-    )
-    _new_loop(daemon.serve(loaded))
+    configured_mistakes.check(loaded)
+    levels = LogLevels(loaded.values.log_level)
+    with contextlib.closing(ServiceManager.of(os.environ)) as manager:
+        _new_loop(running.serve(loaded, levels, manager))
     return 0
 
 

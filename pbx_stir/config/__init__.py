@@ -4,6 +4,7 @@ The only reader of configuration, of secrets and of the environment. Each mistak
 file, line, key and remedy, all of them at once; paths are relative to the file that names them.
 """
 
+from pbx_stir.config.files import with_files
 from pbx_stir.config.loading import LARGEST_FILE, LONGEST_SECRET, Loaded, load
 from pbx_stir.config.sections import (
     AdvertisementSection,
@@ -53,4 +54,5 @@ __all__ = [
     "VerificationSection",
     "WalletSection",
     "load",
+    "with_files",
 ]

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import glob
+import re
 import stat
+import tomllib
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from pbx_stir.config.lines import line_of, lines_of
+from pbx_stir.config.mistakes import converted, mistakes
 from pbx_stir.config.sections import Configuration
-from pbx_stir.errors import ConfigurationError
+from pbx_stir.errors import ConfigurationError, together
 
 LARGEST_FILE: Final = 1 << 20
 LONGEST_SECRET: Final = 500
 
 
 class Loaded(Struct, frozen=True):
-    """A configuration with the file it came from, which its paths are relative to."""
+    """A configuration with the file it came from, which its paths are relative to.
+
+    ``lines``: by key, for messages.
+    """
 
     path: Path
     values: Configuration
+    lines: dict[str, int] = {}
 
     def resolve(self, name: str) -> Path:
         """``name`` as a path, relative to the configuration file's folder."""
@@ -33,13 +41,13 @@ class Loaded(Struct, frozen=True):
 
     def wrong(self, key: str, message: str, hint: str = "") -> ConfigurationError:
         """The error for ``key`` of this file."""
-        return ConfigurationError(f"{self.path}: {key}: {message}", hint=hint)
+        return ConfigurationError(f"{self.path}{_at(self.lines, key)}: {key}: {message}", hint=hint)
 
     def read(self, key: str, name: str) -> bytes:
         """The octets of the file that ``key`` names."""
         path = self.resolve(name)
         try:
-            octets = _bounded(path)
+            octets = octets_of(path)
         except (OSError, ValueError) as error:
             hint = "check the path, and that the service's user may read it"
             raise self.wrong(key, f"cannot read {path}: {_why(error)}", hint) from error
@@ -97,7 +105,8 @@ def _why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _bounded(path: Path) -> bytes | None:
+def octets_of(path: Path) -> bytes | None:
+    """What is in a file; None where that is too much. Raises OSError, ValueError."""
     with path.open("rb") as stream:
         octets = stream.read(LARGEST_FILE + 1)
     return octets if len(octets) <= LARGEST_FILE else None
@@ -107,31 +116,39 @@ def load(path: Path) -> Loaded:
     """Read ``path``.
 
     Raises:
-        ConfigurationError: naming file, key and remedy
+        ConfigurationError: naming file, line, key and remedy of every mistake
     """
     try:
-        octets = _bounded(path)
+        octets = octets_of(path)
     except (OSError, ValueError) as error:
         hint = "name it with --config"
         raise ConfigurationError(f"cannot read {path}: {_why(error)}", hint=hint) from error
     if octets is None:
         raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
     try:
-        values = msgspec.toml.decode(octets, type=Configuration)
+        text = octets.decode()
+        raw = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}{_line_in(error)}: not TOML: {error}") from error
+    lines = lines_of(text)
+    try:
+        return Loaded(path.absolute(), converted(raw, Configuration), lines)
     except msgspec.ValidationError as error:
-        message, key = _where(str(error))
-        hint = "docs/configuration.md lists every key"
-        raise ConfigurationError(f"{path}: {key}: {message}", hint=hint) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not TOML: {error}") from error
-    return Loaded(path.absolute(), values)
+        wrong = mistakes(raw, Configuration)
+        raise together(
+            ConfigurationError(f"{path}{_at(lines, one.key)}: {one.key}: {one.what}", hint=one.hint)
+            for one in wrong
+        ) from error
 
 
-def _where(message: str) -> tuple[str, str]:
-    """Split msgspec's sentence into what is wrong and the key it is wrong at."""
-    what, _, where = message.rpartition(" - at `")
-    if not what:
-        what, where = message, ""
-    # a key of a table that is itself wrong: "at `key` in `$.table`"
-    key = where.removeprefix("key` in `").removeprefix("$").rstrip("`").lstrip(".")
-    return what[:1].lower() + what[1:], key or "top level"
+def _at(lines: dict[str, int], key: str) -> str:
+    line = line_of(lines, key)
+    return "" if line is None else f":{line}"
+
+
+def _line_in(error: Exception) -> str:
+    """Where the text ends to be TOML, as far as the reader says so."""
+    if isinstance(error, UnicodeDecodeError):
+        return f":{error.object[: error.start].count(10) + 1}"
+    found = re.search(r"at line (\d+)", str(error))
+    return f":{found[1]}" if found else ""

@@ -7,14 +7,29 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+# a file whose contents belong to the configuration: it is read when the section is carried out
+FileName = Annotated[str, Meta(extra={"names": "file"})]
 Port = Annotated[int, Meta(ge=1, le=65535)]
-Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z")]
-Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z")]
-Host = Annotated[str, Meta(pattern=r"\A[!-~]{1,255}\Z")]
-HostName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9_.-]{1,40}\Z",
+        description="a name of 1 to 40 letters, digits and . _ -",
+    ),
+]
+Digits = Annotated[str, Meta(pattern=r"\A[0-9]{0,15}\Z", description="up to 15 digits")]
+Host = Annotated[
+    str, Meta(pattern=r"\A[!-~]{1,255}\Z", description="the name or address of a host")
+]
+HostName = Annotated[
+    str,
+    Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z", description="the name of a host"),
+]
 DisplayName = Annotated[str, Meta(max_length=64)]
 CallReason = Annotated[str, Meta(max_length=96)]
-Url = Annotated[str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z")]
+Url = Annotated[
+    str, Meta(pattern=r"\Ahttps?://[!-~]{1,2000}\Z", description="an http or https URL")
+]
 
 
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -24,19 +39,21 @@ class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class AsteriskSection(_Strict, frozen=True):
     """``[[asterisk]]``: a PBX's manager interface."""
 
-    secret_file: str
-    username: Annotated[str, Meta(pattern=r"\A[ -~]{1,80}\Z")] = "pbx-stir"
+    secret_file: FileName
+    username: Annotated[
+        str, Meta(pattern=r"\A[ -~]{1,80}\Z", description="up to 80 characters of ASCII")
+    ] = "pbx-stir"
     host: Host = "127.0.0.1"
     port: Port = 5038
     name: Name | None = None
     tls: bool = False
-    tls_ca: str | None = None
+    tls_ca: FileName | None = None
 
 
 class FreeSwitchSection(_Strict, frozen=True):
     """``[[freeswitch]]``: a PBX's event socket."""
 
-    password_file: str
+    password_file: FileName
     host: Host = "127.0.0.1"
     port: Port = 8021
     name: Name | None = None
@@ -45,8 +62,8 @@ class FreeSwitchSection(_Strict, frozen=True):
 class CredentialSection(_Strict, frozen=True):
     """``[[credential]]``: a STIR certificate with its chain, its key, where it is published."""
 
-    certificate: str
-    key: str
+    certificate: FileName
+    key: FileName
     x5u: Url
     ppt: Literal["", "shaken"] | None = None
 
@@ -90,8 +107,8 @@ class RedisSection(_Strict, frozen=True):
 
     url: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
     username: str = ""
-    password_file: str | None = None
-    tls_ca: str | None = None
+    password_file: FileName | None = None
+    tls_ca: FileName | None = None
     replicas: Annotated[int, Meta(ge=0, le=16)] = 0
 
 
@@ -104,7 +121,7 @@ class VerificationSection(_Strict, frozen=True):
     passed_attest: tuple[Literal["A", "B", "C"], ...] = ("A",)
     x5u_hosts: Literal["any"] | tuple[HostName, ...] = ()
     x5u_allow: tuple[str, ...] = ()
-    x5u_tls_ca: str | None = None
+    x5u_tls_ca: FileName | None = None
     revocation: Literal["off", "soft", "hard"] = "soft"
     single_use: Literal["file", "redis"] = "file"
     redis: RedisSection | None = None
@@ -115,7 +132,10 @@ class VerificationSection(_Strict, frozen=True):
 class RouteSection(_Strict, frozen=True):
     """``[[route]]``: where the CPSs of the numbers with a prefix are, and maybe their keys."""
 
-    prefix: Annotated[str, Meta(pattern=r"\A\+?[0-9]{0,15}\Z")]
+    prefix: Annotated[
+        str,
+        Meta(pattern=r"\A\+?[0-9]{0,15}\Z", description='the first digits, such as "+1212"'),
+    ]
     cps: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=4)]
     keys: tuple[str, ...] = ()
     sealing: Literal["required", "none"] = "required"
@@ -127,9 +147,9 @@ class AdvertisementSection(_Strict, frozen=True):
     """``[[advertisement]]``: where others say at which CPS their numbers are (RFC 9888)."""
 
     source: str
-    signed_by: str = "stir"
+    signed_by: FileName = "stir"
     refresh_minutes: Annotated[float, Meta(ge=1, le=1440)] = 60.0
-    tls_ca: str | None = None
+    tls_ca: FileName | None = None
 
 
 class EnumSection(_Strict, frozen=True):
@@ -162,14 +182,14 @@ class CoverSection(_Strict, frozen=True):
 class OutgoingSection(_Strict, frozen=True):
     """``[outgoing]``: the connections to CPSs."""
 
-    tls_ca: str | None = None
+    tls_ca: FileName | None = None
     plain_loopback: bool = False
-    bare_certificate: str | None = None
-    bare_key: str | None = None
+    bare_certificate: FileName | None = None
+    bare_key: FileName | None = None
     store_proxy: str | None = None
-    store_proxy_password_file: str | None = None
+    store_proxy_password_file: FileName | None = None
     retrieve_proxy: str | None = None
-    retrieve_proxy_password_file: str | None = None
+    retrieve_proxy_password_file: FileName | None = None
 
 
 class WalletSection(_Strict, frozen=True):
@@ -199,12 +219,18 @@ class CallLogSection(_Strict, frozen=True):
     most_mebibytes: Annotated[int, Meta(ge=1, le=100_000)] = 100
 
 
+class MetricsSection(_Strict, frozen=True):
+    """``[metrics]``: where ``pbx-stir run`` gives metrics; without ``listen`` nowhere."""
+
+    listen: str = ""
+
+
 class BareSection(_Strict, frozen=True):
     """``[cps.bare]``: the listener for unsealed PASSporTs (RFC 9888); without ``listen`` none."""
 
     listen: str | None = None
-    certificate: str | None = None
-    key: str | None = None
+    certificate: FileName | None = None
+    key: FileName | None = None
     tls: bool = True
     names: tuple[Host, ...] = ()
     submitters: Literal["signed", "any"] = "signed"
@@ -218,8 +244,8 @@ class CpsSection(_Strict, frozen=True):
     """``[cps]``: the call placement service of ``pbx-stir cps``."""
 
     listen: str = "127.0.0.1:8443"
-    certificate: str | None = None
-    key: str | None = None
+    certificate: FileName | None = None
+    key: FileName | None = None
     tls: bool = True
     tokens: bool = True
     stores_per_token: Annotated[int, Meta(ge=1, le=1_000_000)] = 16
@@ -270,4 +296,5 @@ class Configuration(_Strict, frozen=True):
     wallet: WalletSection = WalletSection()
     numbers: NumbersSection = NumbersSection()
     call_log: CallLogSection = CallLogSection()
+    metrics: MetricsSection = MetricsSection()
     cps: CpsSection = CpsSection()

@@ -142,7 +142,7 @@ class Reception:
         self._clocks = clocks
         self._most_calls = most_calls
         self._brought = BroughtCalls() if brought is None else brought
-        self._tally = _Tally() if after is None else after._tally
+        self._tally: _Tally = _Tally() if after is None else after._tally
 
     @property
     def under_way(self) -> int:
