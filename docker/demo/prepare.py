@@ -28,9 +28,9 @@ SERVICE_ID = 10001
 DAYS = 30
 LEFT_ALONE_SECONDS = 20 * 86_400
 COMPANIES = {
-    "a": ("Company A", "+12125551200-+12125551299"),
-    "b": ("Company B", "+16465554000-+16465554099"),
-    "f": ("Company F", "+17205556000-+17205556099"),
+    "company-a": "+12125551200-+12125551299",
+    "company-b": "+16465554000-+16465554099",
+    "company-f": "+17205556000-+17205556099",
 }
 Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
@@ -45,13 +45,13 @@ def main() -> int:
     authority = OUT / "authority"
     _pbx_stir("authority", "init", str(authority), "--name", "Demo Authority", "--force")
     demo_secret, redis_secret = secrets.token_hex(16), secrets.token_hex(16)
-    for letter, (name, numbers) in COMPANIES.items():
-        _company(letter, name, numbers)
+    for name, numbers in COMPANIES.items():
+        _company(name, numbers)
     for letter, peer in (("a", "pbx-b"), ("b", "pbx-a")):
         listener_secret = secrets.token_hex(16)
-        _write(letter, "ami.secret", listener_secret)
+        _write(f"company-{letter}", "ami.secret", listener_secret)
         _pbx(f"pbx-{letter}", peer, "on", listener_secret, demo_secret, ca)
-    _write("f", "event-socket.secret", os.environ["FREESWITCH_PASSWORD"])
+    _write("company-f", "event-socket.secret", os.environ["FREESWITCH_PASSWORD"])
     _pbx("stranger", "pbx-b", "off", secrets.token_hex(16), demo_secret, ca)
     _write("cps", "cps.toml", _filled("cps.toml", {}))
     _tls("cps", "cps", "cps", ca)
@@ -69,18 +69,19 @@ def main() -> int:
     return 0
 
 
-def _company(letter: str, name: str, numbers: str) -> None:
+def _company(company: str, numbers: str) -> None:
     """Certify its numbers, and write its listener's configuration."""
-    folder = OUT / letter
+    folder = OUT / company
+    name = company.replace("-", " ").title()
     folder.mkdir(exist_ok=True)
     issue = ["authority", "issue", str(OUT / "authority"), "--name", name, "--days", str(DAYS)]
     _pbx_stir(*issue, "--numbers", numbers, "--out", str(folder / "company"), "--force")
     for file in ("company.pem", "company.key"):
         os.chown(folder / file, SERVICE_ID, SERVICE_ID)
-    values = {"PBX": f"pbx-{letter}", "COMPANY": name.replace(" ", "-"), "NUMBERS": numbers}
-    pbx = "freeswitch.toml" if letter == "f" else "asterisk.toml"
+    values = {"PBX": company.replace("company", "pbx"), "COMPANY": company, "NUMBERS": numbers}
+    pbx = "freeswitch.toml" if company == "company-f" else "asterisk.toml"
     text = _filled("company.toml", values) + "\n" + _filled(pbx, values)
-    _write(letter, "pbx-stir.toml", text)
+    _write(company, "pbx-stir.toml", text)
 
 
 def _pbx(
