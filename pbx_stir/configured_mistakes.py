@@ -10,7 +10,14 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-from pbx_stir import clients, configured, configured_callers, configured_pbxs, configured_retrieval
+from pbx_stir import (
+    clients,
+    configured,
+    configured_callers,
+    configured_metrics,
+    configured_pbxs,
+    configured_retrieval,
+)
 from pbx_stir.certificates.allowed import origin_of
 from pbx_stir.config import Loaded
 from pbx_stir.errors import Mistakes, UsageError
@@ -98,6 +105,7 @@ PARTS: Final[tuple[Callable[[Loaded], object], ...]] = (
     configured.enum,
     configured_retrieval.cover,
     check_tls,
+    configured_metrics.listen,
     configured.bare_tls,
     check_proxies,
     configured.never_signed,

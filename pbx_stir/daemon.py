@@ -13,10 +13,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pbx_stir import configured, configured_call_log, configured_callers, configured_pbxs
+from pbx_stir import (
+    configured,
+    configured_call_log,
+    configured_callers,
+    configured_metrics,
+    configured_pbxs,
+)
 from pbx_stir.call_log import CallLogFile
 from pbx_stir.config import Loaded, with_files
 from pbx_stir.errors import ConfigurationError, UsageError
+from pbx_stir.metrics.service import ServiceMetrics, Watched
 from pbx_stir.parts import Part, Parts
 from pbx_stir.pbx.asterisk import AsteriskPbx
 from pbx_stir.pbx.freeswitch import FreeSwitchPbx
@@ -114,7 +121,47 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
         brought=brought,
         after=None if before is None else before.reception,
     )
-    return Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception))
+    daemon = Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception))
+    _metrics(daemon, reach, used, call_log, told)
+    return daemon
+
+
+def _metrics(
+    daemon: Daemon,
+    reach: Reach,
+    used: SingleUse,
+    call_log: CallLogFile,
+    told: list[Callable[[Line], None]],
+) -> None:
+    """Give metrics, where somebody wants any; what was counted outlives a new configuration."""
+    loaded, parts = daemon.loaded, daemon.parts
+    where = configured_metrics.listen(loaded)
+    if where is None:
+        return
+    # a service without metrics need not load a server
+    from pbx_stir.metrics.exposing import serving
+
+    metrics = parts.keep("metrics", None, lambda _: ServiceMetrics())
+    told.append(metrics.calls.told)
+    watched = Watched(
+        trunks=configured_metrics.trunks(loaded),
+        pbxs=daemon.pbxs,
+        cps=configured_metrics.cps(loaded),
+        guards=reach.guards,
+        credentials=configured_metrics.certificates(loaded, reach.credentials),
+        anchors=reach.anchors.current,
+        tokens=configured_metrics.tokens(loaded, reach.clients.supply),
+        feeds=reach.feeds,
+        under_way=lambda: daemon.reception.under_way,
+        lines_lost=lambda: call_log.lines_lost,
+        redis_up=configured_metrics.redis_up(loaded, used),
+    )
+    parts.at_switch.append(lambda: metrics.watch(watched))
+    parts.keep(
+        "metrics' address",
+        loaded.values.metrics,
+        lambda part: part.hold(serving(*where, metrics)),
+    )
 
 
 def _pbxs(loaded: Loaded, parts: Parts, reception: Reception) -> tuple[Pbx, ...]:

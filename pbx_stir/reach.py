@@ -6,7 +6,7 @@ of no PBX and no trunk. Begins nothing itself: the part says what runs with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pbx_stir import configured, configured_retrieval
@@ -18,7 +18,7 @@ from pbx_stir.config import Loaded
 from pbx_stir.cps.bare_client import BareClient, BarePlacements, BothKinds
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.cover import Cover
-from pbx_stir.cps.feeds import Feeds, sealed_to_us
+from pbx_stir.cps.feeds import Feed, Feeds, sealed_to_us
 from pbx_stir.cps.guarded import GuardedPlacement
 from pbx_stir.cps.streams import EventStreams
 from pbx_stir.cps.subscribed import SubscribedPlacement
@@ -35,7 +35,10 @@ from pbx_stir.stir.credential import Credential
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What calls are signed, stored, found and judged with, whoever places them."""
+    """What calls are signed, stored, found and judged with, whoever places them.
+
+    ``guards`` know which CPSs answer, ``feeds`` what is pushed, by CPS.
+    """
 
     credentials: Sequence[Credential]
     clients: Clients
@@ -44,6 +47,9 @@ class Reach:
     resolver: Resolver
     keyring: Keyring
     judge: Judge
+    anchors: AnchorFiles
+    guards: Sequence[GuardedPlacement]
+    feeds: Mapping[str, Feed]
 
 
 def made_reach(loaded: Loaded, part: Part) -> Reach:
@@ -64,7 +70,8 @@ def made_reach(loaded: Loaded, part: Part) -> Reach:
     part.tasks += clients.tasks
     # closed in reverse
     part.closes += reversed(clients.closes)
-    bare = _bare(loaded, part, routes, credentials)
+    guards = [*dict.fromkeys((clients.stores, clients.retrievals))]
+    bare = _bare(loaded, part, routes, credentials, guards)
     judge, revocation = _judge(loaded, part, anchors, spc)
     resolver = _resolver(loaded, part, routes, clients.storing, anchors, spc, revocation)
     keyring = Keyring(keys)
@@ -75,7 +82,18 @@ def made_reach(loaded: Loaded, part: Part) -> Reach:
     both = BothKinds(retrieval, bare, routes.bare_cps)
     _publish(loaded, part, wanted, keys, clients)
     part.tasks.append(_cover(loaded, clients, resolver).run)
-    return Reach(credentials, clients, bare, both, resolver, keyring, judge)
+    return Reach(
+        credentials=credentials,
+        clients=clients,
+        bare=bare,
+        both=both,
+        resolver=resolver,
+        keyring=keyring,
+        judge=judge,
+        anchors=anchors,
+        guards=guards,
+        feeds=retrieval.feeds,
+    )
 
 
 def _publish(
@@ -126,7 +144,11 @@ def _cover(loaded: Loaded, clients: Clients, resolver: Resolver) -> Cover:
 
 
 def _bare(
-    loaded: Loaded, part: Part, routes: Routes, credentials: Sequence[Credential]
+    loaded: Loaded,
+    part: Part,
+    routes: Routes,
+    credentials: Sequence[Credential],
+    guards: list[GuardedPlacement],
 ) -> BarePlacements:
     """The client of CPSs with unsealed PASSporTs: nothing of it is shared with the other one."""
     client = BareClient(
@@ -139,6 +161,7 @@ def _bare(
     part.closes.append(client.close)
     placement = GuardedPlacement(client)
     part.closes.append(placement.close)
+    guards.append(placement)
     return BarePlacements(SubscribedPlacement(placement))
 
 

@@ -44,7 +44,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ("configured", "reloading"),
     ("configured_retrieval", "configured_callers", "configured_call_log"),
     ("clients",),
-    ("configured_pbxs",),
+    ("configured_pbxs", "configured_metrics"),
     ("reach", "configured_mistakes"),
     ("daemon",),
     ("running",),

@@ -44,7 +44,7 @@ class SubscribedPlacement:
     ) -> None:
         """``feeds`` by CPS URL; ``clock`` is that of every ``give_up_at``."""
         self._placement = placement
-        self._feeds = feeds or {}
+        self.feeds: Mapping[str, Feed] = feeds or {}
         self._clock = clock
         self._pause = pause
         self._uniform = uniform
@@ -79,7 +79,7 @@ class SubscribedPlacement:
 
     def _live_feed(self, place: Place) -> Feed | None:
         cps, number = place
-        feed = self._feeds.get(cps)
+        feed = self.feeds.get(cps)
         return feed if feed is not None and feed.is_live_for(number) else None
 
 

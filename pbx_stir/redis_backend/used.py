@@ -73,6 +73,11 @@ class RedisUsed:
         self._connection = connection
         self._sentinels = Sentinels(connection, b"u", new_seconds=new_seconds)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether a server of it does not answer."""
+        return self._connection.is_lost
+
     async def look(self) -> None:
         """Look whether Redis has forgotten. Raises ``StoreUnavailable``."""
         await self._sentinels.look()

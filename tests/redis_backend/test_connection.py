@@ -83,12 +83,15 @@ async def test_a_killed_server_that_returns_is_used_again(
     """Without a restart; the log says both, once each."""
     async with connected(settings(server.url)) as connection:
         assert await answers(connection)
+        assert not connection.is_lost
         with caplog.at_level(logging.WARNING):
             server.kill()
             for _ in range(50):
                 assert not await answers(connection)
+            assert connection.is_lost
             server.start()
             await eventually(lambda: answers(connection))
+            assert not connection.is_lost
         said = [record.message for record in caplog.records if "pbx_stir" in record.name]
         assert len([one for one in said if "is lost" in one]) == 1
         assert len([one for one in said if "answers again" in one]) == 1
