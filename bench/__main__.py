@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from bench import cps, cps_report, freeswitch, services, verify
+from bench import cps, cps_report, cycles, cycles_report, freeswitch, services, verify
 from bench.report import render
 from lab.debian import LabError
 
@@ -16,7 +16,9 @@ def main() -> int:
     """Measure, print, and write the JSON object that was asked for."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "name", choices=["cps", "freeswitch", "services", "verify"], help="what is measured"
+        "name",
+        choices=["cps", "cycles", "freeswitch", "services", "verify"],
+        help="what is measured",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
     parser.add_argument(
@@ -47,6 +49,9 @@ def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
         case "cps":
             of_cps = cps.measure(arguments.gets, _say)
             return of_cps, cps_report.render(of_cps)
+        case "cycles":
+            of_cycles = cycles.measure(_say)
+            return of_cycles, cycles_report.render(of_cycles)
         case "freeswitch":
             of_hooks = freeswitch.measure(arguments.calls, _say)
             return of_hooks, freeswitch.render(of_hooks)

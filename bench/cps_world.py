@@ -70,7 +70,13 @@ class World:
             service.wait_until(lambda: "listening on" in service.said, "listening")
             found = re.search(r"listening on \S+:(\d+)", service.said)
             assert found is not None
-            cps = Cps(service.pid, int(found[1]), str(self.ca) if tls else "")
+            bare = re.search(r"unsealed passports at \S+:(\d+)", service.said)
+            cps = Cps(
+                service.pid,
+                int(found[1]),
+                str(self.ca) if tls else "",
+                int((bare or found)[1]),
+            )
             for pid in cps.pids():
                 pin(pid, processors)
             yield cps
@@ -155,12 +161,16 @@ class World:
 
 
 class Cps:
-    """A CPS that runs: its process, its port on 127.0.0.1, the CA of its certificate or ""."""
+    """A CPS that runs: its process, its port on 127.0.0.1, the CA of its certificate or "".
 
-    def __init__(self, pid: int, port: int, ca: str) -> None:
+    ``bare_port`` is where it takes unsealed PASSporTs, the same where it takes none.
+    """
+
+    def __init__(self, pid: int, port: int, ca: str, bare_port: int = 0) -> None:
         self.pid = pid
         self.port = port
         self.ca = ca
+        self.bare_port = bare_port or port
 
     def pids(self) -> list[int]:
         """Its processes: itself and its workers."""

@@ -13,7 +13,7 @@ from bench.secsipidx import Peer
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A figure and what it may be at most."""
+    """A figure and what it may be at most, or at least."""
 
     name: str
     figure: float
@@ -25,6 +25,11 @@ class Target(msgspec.Struct, frozen=True):
     def at_most(cls, name: str, figure: float, limit: float, unit: str) -> Target:
         """Compare."""
         return cls(name, figure, limit, unit, figure <= limit)
+
+    @classmethod
+    def at_least(cls, name: str, figure: float, limit: float, unit: str) -> Target:
+        """Compare."""
+        return cls(name, figure, limit, unit, figure >= limit)
 
 
 class Service(msgspec.Struct, frozen=True):
