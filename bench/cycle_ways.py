@@ -156,6 +156,10 @@ class Supply:
         context = ssl.create_default_context(cafile=self._keys.ca)
         # straight to the CPS, whatever the calls go through
         cps = http.client.HTTPSConnection(self._host, self._keys.port, timeout=10, context=context)
+        with contextlib.closing(cps):
+            self._obtain_from(cps)
+
+    def _obtain_from(self, cps: http.client.HTTPSConnection) -> None:
         listed = epochs.parse_key_list(_answer(cps, "GET", exchange.KEYS_PATH))
         key = listed.of(epochs.epoch_of(time.time()))
         assert key is not None
