@@ -89,7 +89,11 @@ class ServiceManager:
         """Keep the watchdog from ending the service."""
         self._send("WATCHDOG=1")
 
-    async def attend(self, status: Callable[[], str], is_alive: Callable[[], bool]) -> None:
+    async def attend(
+        self,
+        status: Callable[[], str] | None = None,
+        is_alive: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Tell the status as it changes, and keep alive while the work is alive; for ever.
 
         Runs in the event loop that does the work: where that stands still, nothing is sent. To be
@@ -99,7 +103,8 @@ class ServiceManager:
         pause = min(STATUS_SECONDS, half) if half else STATUS_SECONDS
         due, was_alive = 0.0, True
         while self.is_there:
-            self.status(status())
+            if status is not None:
+                self.status(status())
             alive = is_alive()
             if alive and half and time.monotonic() >= due:
                 self.alive()

@@ -130,7 +130,7 @@ async def test_marks_are_those_of_the_configuration(company: Company) -> None:
     assert clients.supply._wallet._calls_per_token == 3
     await clients.close()
     company.config.write_text(company.config.read_text().replace("high = 7", "high = 4"))
-    with pytest.raises(ConfigurationError, match=r"pbx-stir.toml: wallet: the low mark"):
+    with pytest.raises(ConfigurationError, match=r"pbx-stir.toml:\d+: wallet: the low mark"):
         made(config.load(company.config))
 
 

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -17,9 +18,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli.bare import bare_settings
-from pbx_stir.cli.cps_files import reread_on_hangup, revocation, with_records
+from pbx_stir.cli.cps_files import revocation, with_records
+from pbx_stir.cli.cps_signals import CpsFile, obey
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.listen_address import parse_listen
+from pbx_stir.log_levels import LogLevels
+from pbx_stir.service_manager import ServiceManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,14 +129,18 @@ def _path(loaded: Loaded, name: str | None) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run until a signal; one line on standard error says when it listens, and where."""
-    # until it can be obeyed: it means to read again what is just being read
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        # until they can be obeyed: SIGHUP means to read again what is just being read
+        signal.signal(number, signal.SIG_IGN)
+    file = CpsFile(args.config)
+    levels = LogLevels(file.log_level)
     shared = sharing_from(args)
-    if shared.workers == 1:
-        settings = settings_from(args)
-        bare = bare_settings(args.config, settings, parse_listen)
-        return serve(settings, shared.redis, bare=bare)
-    return _run_workers(args, shared)
+    if shared.workers > 1:
+        return _run_workers(args, shared, file, levels)
+    settings = settings_from(args)
+    bare = bare_settings(args.config, settings, parse_listen)
+    with contextlib.closing(ServiceManager.of(os.environ)) as manager:
+        return serve(settings, shared.redis, bare=bare, file=file, levels=levels, told=manager)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +181,9 @@ def sharing_from(args: argparse.Namespace) -> Sharing:
     return Sharing(workers, redis, *parse_listen(listen))
 
 
-def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
+def _run_workers(
+    args: argparse.Namespace, shared: Sharing, file: CpsFile, levels: LogLevels
+) -> int:
     """Run several processes; each reads the configuration for itself."""
     from pbx_stir.cli.workers import held_port, run_workers
 
@@ -190,12 +200,14 @@ def _run_workers(args: argparse.Namespace, shared: Sharing) -> int:
                 if settings.metrics:
                     host, first = parse_listen(settings.metrics)
                     settings = replace(settings, metrics=f"{_bracketed(host)}:{first + desk.index}")
-                return serve(settings, shared.redis, desk, bare)
+                return serve(settings, shared.redis, desk, bare, file=file, levels=levels)
             except PbxStirError as error:
-                print(f"pbx-stir cps: {error}", file=sys.stderr)
+                for one in error.each if isinstance(error, ConfigurationError) else (error,):
+                    print(f"pbx-stir cps: {one}", file=sys.stderr)
                 return 2 if isinstance(error, UsageError) else 1
 
-        return run_workers(shared.workers, work)
+        with contextlib.closing(ServiceManager.of(os.environ)) as manager:
+            return run_workers(shared.workers, work, manager)
 
 
 def _held_bare_port(args: argparse.Namespace, held: contextlib.ExitStack) -> int:
@@ -218,14 +230,19 @@ def serve(
     redis: RedisSettings | None = None,
     desk: Desk | None = None,
     bare: BareSettings | None = None,
+    *,
+    file: CpsFile,
+    levels: LogLevels,
+    told: ServiceManager | None = None,
 ) -> int:
     """Run a CPS with these settings until SIGTERM or SIGINT, on uvloop where that is installed.
 
-    ``desk`` is for one of several workers, ``bare`` the listener for unsealed PASSporTs. Raises
-    ``ConfigurationError``.
+    ``desk`` is for one of several workers, ``bare`` the listener for unsealed PASSporTs, ``told``
+    the service manager. Raises ``ConfigurationError``.
     """
+    manager = told or ServiceManager()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, redis, desk, bare))
+        runner.run(_serve(settings, redis, desk, bare, (file, levels, manager)))
     return 0
 
 
@@ -263,8 +280,10 @@ async def _serve(
     redis: RedisSettings | None,
     desk: Desk | None,
     bare: BareSettings | None,
+    obeyed: tuple[CpsFile, LogLevels, ServiceManager],
 ) -> None:
     """Listen, say so, wait for a signal, end gracefully; SIGHUP reads files again."""
+    file, levels, manager = obeyed
     from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.server_tls import ServerTls
 
@@ -296,13 +315,19 @@ async def _serve(
             )
             if speaks:
                 print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
-        reread_on_hangup(running, reloads)
+        status = f"listening on {url}"
+        obey(running, file, reloads, levels, manager if desk is None else desk, status)
         if desk is None:
-            print(f"listening on {url}", file=sys.stderr, flush=True)
+            print(status, file=sys.stderr, flush=True)
+            manager.ready(status)
         else:
             desk.say_ready(url)
+        alive = manager.attend() if desk is None else desk.attend()
+        attending = asyncio.create_task(alive)
+        running.callback(attending.cancel)
         await stop.wait()
         _log.info("ending")
+        manager.stopping("finishing the requests in hand")
 
 
 async def _counting(running: contextlib.AsyncExitStack, settings: CpsSettings) -> Tally | None:

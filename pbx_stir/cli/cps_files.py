@@ -1,12 +1,8 @@
-"""The files of a running ``pbx-stir cps``: records that it keeps, and what SIGHUP reads again."""
+"""The files of a running ``pbx-stir cps``: revocation lists, and records that it keeps."""
 
 from __future__ import annotations
 
-import asyncio
-import signal
-import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +10,6 @@ from pbx_stir.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import contextlib
-    from collections.abc import Callable, Sequence
 
     from pbx_stir.certificates.anchors import AnchorFiles
     from pbx_stir.certificates.revocation import RevocationWatch
@@ -64,26 +59,3 @@ def with_records(running: contextlib.AsyncExitStack, settings: CpsSettings) -> C
     shelf = RecordDatabase(Path(settings.state_dir) / RECORDS)
     running.callback(shelf.close)
     return replace(settings, shelf=shelf)
-
-
-def reread_on_hangup(
-    running: contextlib.AsyncExitStack, reloads: Sequence[Callable[[], object]]
-) -> None:
-    """On SIGHUP read files again, as long as ``running`` lasts."""
-    from pbx_stir.reloading import read_again
-
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
-    what = "certificates, anchors and revocation lists"
-    # who sends a signal waits for a word; the log's level may hide one
-    say = partial(print, file=sys.stderr, flush=True)
-
-    async def rereading() -> None:
-        while True:
-            await asked.wait()
-            asked.clear()
-            await read_again(reloads, what, say)
-
-    task = loop.create_task(rereading())
-    running.callback(task.cancel)

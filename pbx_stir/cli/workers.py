@@ -5,8 +5,10 @@ port (bound, not listening) and starts the workers, each of which listens on it 
 so that the kernel deals connections out evenly. (Of 32 connections kept alive two workers got 13 to
 19 each; of a listening socket that they shared, one of them often got all.)
 
-* SIGTERM and SIGINT are passed on, and workers have ``DRAIN_SECONDS`` to finish; SIGHUP is passed
-  on, and does nothing to a worker that has not said yet what it does on it.
+* SIGTERM and SIGINT are passed on, and workers have ``DRAIN_SECONDS`` to finish; SIGHUP and SIGUSR1
+  are passed on, and do nothing to a worker that has not said yet what it does on them.
+* The service manager is told by this process alone: that all listen, that all have read their
+  files again, and, for its watchdog, that all are alive, which each says from its event loop.
 * A worker that dies is started again, ``MOST_DEATHS`` times in ``DEATHS_SECONDS`` at most.
 * The first worker starts alone: what is wrong with a configuration is said once.
 * Where this process dies, even by SIGKILL, its workers end: each has a pipe from it.
@@ -14,6 +16,7 @@ so that the kernel deals connections out evenly. (Of 32 connections kept alive t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -29,13 +32,18 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.service_manager import ServiceManager
 
 DRAIN_SECONDS: Final = 15.0
 DEATHS_SECONDS: Final = 60.0
 MOST_DEATHS: Final = 10
 AGAIN_SECONDS: Final = 0.5
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
-_PASSED_ON: Final = (signal.SIGHUP,)
+_PASSED_ON: Final = (signal.SIGHUP, signal.SIGUSR1)
+AGAIN: Final = "again"
+ALIVE: Final = "alive"
+# how long workers may take to read their files again, for the service manager
+REREAD_SECONDS: Final = 20.0
 _log = logging.getLogger(__name__)
 
 
@@ -43,17 +51,37 @@ _log = logging.getLogger(__name__)
 class Desk:
     """What a worker is given: its place among the others, and two ends of pipes.
 
-    ``lifeline`` can be read as soon as the process that started it is gone; a line written to
-    ``ready`` says where it listens.
+    ``lifeline`` can be read as soon as the process that started it is gone; lines written to
+    ``said`` say where it listens, and how it is. ``watchdog_seconds``: within each it has to say
+    that it is alive; 0 for never.
     """
 
     index: int
     lifeline: int
-    ready: int
+    said: int
+    watchdog_seconds: float = 0.0
 
     def say_ready(self, url: str) -> None:
         """Say that this worker listens."""
-        os.write(self.ready, b"%d %s\n" % (self.index, url.encode()[:200]))
+        self._say(url[:200])
+
+    def reloading(self) -> None:
+        """Nothing: who sent the signal knows."""
+
+    def ready(self, _status: str) -> None:
+        """Say that this worker has read its files again."""
+        self._say(AGAIN)
+
+    async def attend(self) -> None:
+        """Say that this worker is alive, for ever; from the event loop that does its work."""
+        while self.watchdog_seconds:
+            self._say(ALIVE)
+            await asyncio.sleep(self.watchdog_seconds / 4)
+
+    def _say(self, word: str) -> None:
+        # a pipe that is full is read by nobody: then this is no time to wait for it
+        with contextlib.suppress(BlockingIOError):
+            os.write(self.said, f"{self.index} {word}\n".encode("ascii", "replace"))
 
 
 Work = Callable[[Desk], int]
@@ -91,13 +119,13 @@ def _taken(host: str, port: int, error: OSError) -> ConfigurationError:
     )
 
 
-def run_workers(count: int, work: Work) -> int:
+def run_workers(count: int, work: Work, manager: ServiceManager | None = None) -> int:
     """Run ``work`` in so many processes until a signal; 0 after a graceful end.
 
     ``work`` runs in the main thread of a process of its own and gives its exit status. This process
     must have no threads and no event loop.
     """
-    crew = _Crew(count, work)
+    crew = _Crew(count, work, manager or ServiceManager())
     with crew.hearing_signals():
         return crew.run()
 
@@ -105,9 +133,15 @@ def run_workers(count: int, work: Work) -> int:
 class _Crew:
     """The workers, by the process that started them."""
 
-    def __init__(self, count: int, work: Work) -> None:
+    def __init__(self, count: int, work: Work, manager: ServiceManager) -> None:
         self._count = count
         self._work = work
+        self._manager = manager
+        self._url = ""
+        self._alive: dict[int, float] = {}
+        self._kept_at = 0.0
+        self._rereading: set[int] = set()
+        self._reread_by = 0.0
         self._pids: dict[int, int] = {}
         self._ready: set[int] = set()
         self._deaths: deque[float] = deque()
@@ -149,6 +183,7 @@ class _Crew:
                     self._heard(number)
                 self._read_said()
                 self._bury()
+                self._tell()
                 if self._end_by is not None and time.monotonic() >= self._end_by:
                     _log.error("workers did not end in time")
                     self._send(signal.SIGKILL)
@@ -157,6 +192,10 @@ class _Crew:
 
     def _wait_seconds(self) -> float | None:
         moments = [*self._due.values()] if self._end_by is None else [self._end_by]
+        if half := self._manager.watchdog_seconds / 2:
+            moments.append(self._kept_at + half)
+        if self._rereading:
+            moments.append(self._reread_by)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _heard(self, number: int) -> None:
@@ -164,6 +203,11 @@ class _Crew:
             self._end(0)
         elif number in _PASSED_ON:
             self._send(signal.Signals(number))
+            if number == signal.SIGHUP and self._end_by is None:
+                self._manager.reloading()
+                self._rereading = set(self._alive)
+                self._reread_by = time.monotonic() + REREAD_SECONDS
+                self._has_reread()
 
     def _end(self, status: int) -> None:
         """Ask all workers to end, once; a second signal changes nothing."""
@@ -172,6 +216,7 @@ class _Crew:
             self._end_by = time.monotonic() + DRAIN_SECONDS
             self._due.clear()
             self._send(signal.SIGTERM)
+            self._manager.stopping("finishing the requests in hand")
 
     def _send(self, number: signal.Signals) -> None:
         for pid in self._pids:
@@ -207,7 +252,10 @@ class _Crew:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             for descriptor in (self._lifeline[1], self._said[0], *self._signals):
                 os.close(descriptor)
-            status = self._work(Desk(index, self._lifeline[0], self._said[1]))
+            watchdog_seconds = self._manager.watchdog_seconds
+            self._manager.close()
+            desk = Desk(index, self._lifeline[0], self._said[1], watchdog_seconds)
+            status = self._work(desk)
             sys.stdout.flush()
             sys.stderr.flush()
         except BaseException:
@@ -220,12 +268,43 @@ class _Crew:
         lines = _drained(self._said[0]).decode("ascii", "replace").splitlines()
         for line in lines:
             index, _, url = line.partition(" ")
+            if int(index) in self._pids.values():
+                self._alive[int(index)] = time.monotonic()
+            if url == AGAIN:
+                self._rereading.discard(int(index))
+                self._has_reread()
+            if url in {AGAIN, ALIVE}:
+                continue
             if self._end_by is None and not self._ready:
                 self._due |= dict.fromkeys(range(1, self._count), 0.0)
             self._ready.add(int(index))
             if len(self._ready) == self._count and not self._has_said:
                 self._has_said = True
+                self._url = url
                 print(f"listening on {url}", file=sys.stderr, flush=True)
+                self._manager.ready(self._status_line())
+
+    def _status_line(self) -> str:
+        return f"listening on {self._url}, {self._count} workers"
+
+    def _has_reread(self) -> None:
+        """Say so once all have, or have had their time."""
+        if not self._rereading and self._has_said:
+            self._manager.ready(self._status_line())
+
+    def _tell(self) -> None:
+        """Keep the watchdog away while all workers are alive; and wait for none for ever."""
+        now = time.monotonic()
+        if self._rereading and now >= self._reread_by:
+            _log.error("%d workers have not read their files again", len(self._rereading))
+            self._rereading.clear()
+            self._has_reread()
+        seconds = self._manager.watchdog_seconds
+        if not seconds or now < self._kept_at + seconds / 2:
+            return
+        self._kept_at = now
+        if all(now - last < seconds for last in self._alive.values()):
+            self._manager.alive()
 
     def _bury(self) -> None:
         """See who has died, and start another in its place."""
@@ -234,6 +313,12 @@ class _Crew:
             if pid == 0:
                 return
             index = self._pids.pop(pid, None)
+            if index is not None:
+                self._alive.pop(index, None)
+            if index in self._rereading:
+                # the one that follows reads them as they are now
+                self._rereading.remove(index)
+                self._has_reread()
             if index is None or self._end_by is not None:
                 continue
             status = os.waitstatus_to_exitcode(how)

@@ -76,7 +76,7 @@ def _section(raw: dict[str, object], section: type[Struct], key: str) -> Iterato
             yield from mistakes(value, kinds[name], _below(key, name))
         else:
             what = f"unknown field `{_shown(name)}`"
-            yield Mistake(_below(key, name) if key else "top level", what, _remedy(name, kinds))
+            yield Mistake(_below(key, name), what, _remedy(name, kinds))
     for field in msgspec.structs.fields(section):
         if field.required and field.name not in raw:
             what = f"missing required field `{field.name}`"

@@ -225,6 +225,19 @@ class MetricsSection(_Strict, frozen=True):
     listen: str = ""
 
 
+class BoardSection(_Strict, frozen=True):
+    """``[board]``: the web page on which calls appear; without ``listen`` there is none."""
+
+    listen: str = ""
+    token_file: FileName | None = None
+    names: tuple[Host, ...] = ()
+    certificate: FileName | None = None
+    key: FileName | None = None
+    behind_proxy: bool = False
+    session_hours: Annotated[float, Meta(gt=0, le=720)] = 12.0
+    calls: Annotated[int, Meta(ge=10, le=10_000)] = 1_000
+
+
 class BareSection(_Strict, frozen=True):
     """``[cps.bare]``: the listener for unsealed PASSporTs (RFC 9888); without ``listen`` none."""
 
@@ -297,4 +310,5 @@ class Configuration(_Strict, frozen=True):
     numbers: NumbersSection = NumbersSection()
     call_log: CallLogSection = CallLogSection()
     metrics: MetricsSection = MetricsSection()
+    board: BoardSection = BoardSection()
     cps: CpsSection = CpsSection()
