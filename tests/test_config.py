@@ -47,9 +47,17 @@ def test_an_empty_file_has_every_default(tmp_path: Path) -> None:
         ("[[asterisk]]\n", "asterisk[0]", "missing required field `secret_file`"),
         ('[[asterisk]]\nsecret_file = "s"\nport = "x"', "asterisk[0].port", "expected `int`"),
         ('[[asterisk]]\nsecret_file = "s"\nport = 70000', "asterisk[0].port", "65535"),
-        ('[[asterisk]]\nsecret_file = "s"\nhost = "a\\u0000"', "asterisk[0].host", "name or address"),
+        (
+            '[[asterisk]]\nsecret_file = "s"\nhost = "a\\u0000"',
+            "asterisk[0].host",
+            "name or address",
+        ),
         ('[[asterisk]]\nsecret_file = "s"\nusername = "ä"', "asterisk[0].username", "ASCII"),
-        ('[[asterisk]]\nsecret_file = "s"\nsecret = "x"', "asterisk[0].secret", "unknown field `secret`"),
+        (
+            '[[asterisk]]\nsecret_file = "s"\nsecret = "x"',
+            "asterisk[0].secret",
+            "unknown field `secret`",
+        ),
         ('[[trunk]]\nname = "a b"', "trunk[0].name", "40 letters"),
         ('[[trunk]]\nname = "a\\n"', "trunk[0].name", "40 letters"),
         ('[[trunk]]\nname = "a"\nattest = "D"', "trunk[0].attest", "'D'"),
@@ -230,3 +238,23 @@ def test_a_secret_that_goes_away_is_an_error(
     monkeypatch.setattr(Loaded, "read", read_and_remove)
     with pytest.raises(ConfigurationError, match="cannot read"):
         loaded.secret("k", "secret")
+
+
+def test_a_credential_comes_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A secret that the service manager has handed over is read, under the file's own name."""
+    file = tmp_path / "pbx-stir.toml"
+    file.write_text("")
+    secret = tmp_path / "ami.secret"
+    secret.touch(0o600)
+    secret.write_text("from the file\n")
+    loaded = config.load(file)
+    handed = tmp_path / "credentials"
+    handed.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
+    assert loaded.secret("asterisk[0].secret_file", "ami.secret") == "from the file"
+    (handed / "ami.secret").touch(0o400)
+    (handed / "ami.secret").write_text("handed over\n")
+    secret.chmod(0o000)
+    assert loaded.secret("asterisk[0].secret_file", "ami.secret") == "handed over"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 import stat
 import tomllib
@@ -56,9 +57,12 @@ class Loaded(Struct, frozen=True):
         return octets
 
     def read_private(self, key: str, name: str) -> bytes:
-        """As ``read``, for a secret: refused where others than owner and group may read it."""
-        path = self.resolve(name)
-        octets = self.read(key, name)
+        """As ``read``, for a secret: refused where others than owner and group may read it.
+
+        Where the service manager has handed over a credential of the file's name, that is read.
+        """
+        path = _handed_over(self.resolve(name))
+        octets = self.read(key, str(path))
         try:
             mode = path.stat().st_mode
         except OSError as error:
@@ -90,6 +94,13 @@ class Loaded(Struct, frozen=True):
                 raise self.wrong(key, f"no file matches {pattern}", "check the path")
             found.update((Path(name), None) for name in names)
         return tuple(found)
+
+
+def _handed_over(path: Path) -> Path:
+    """The credential of that file's name (systemd's LoadCredential), else the file itself."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    credential = Path(folder) / path.name
+    return credential if folder.startswith("/") and credential.is_file() else path
 
 
 def _expanded(name: str) -> Path:
