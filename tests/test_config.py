@@ -254,7 +254,7 @@ def test_a_credential_comes_before_the_file(
     handed.mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(handed))
     assert loaded.secret("asterisk[0].secret_file", "ami.secret") == "from the file"
-    (handed / "ami.secret").touch(0o400)
     (handed / "ami.secret").write_text("handed over\n")
+    (handed / "ami.secret").chmod(0o400)
     secret.chmod(0o000)
     assert loaded.secret("asterisk[0].secret_file", "ami.secret") == "handed over"

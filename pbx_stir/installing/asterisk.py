@@ -137,7 +137,8 @@ def plan_asterisk(machine: Machine, wishes: Wishes) -> Plan:
     if wishes.cel:
         lines = [folder.opened("cel.conf", "general"), "enable = yes", "events = USER_DEFINED"]
         changes.append(folder.block("cel.conf", lines))
-    return plan + Plan(tuple(changes), after=_reloads(machine, wishes))
+    # the PBX first: the service then finds its user
+    return Plan(after=_reloads(machine, wishes)) + plan + Plan(tuple(changes))
 
 
 def manager_user(secret: str) -> list[str]:

@@ -61,7 +61,7 @@ def plan_freeswitch(machine: Machine, wishes: Wishes) -> Plan:
             changes += made
             left += told
     after = () if not machine.here or wishes.etc else (("fs_cli", "-x", "reloadxml"),)
-    return plan + Plan(tuple(changes), after=after, left=tuple(left))
+    return Plan(after=after) + plan + Plan(tuple(changes), left=tuple(left))
 
 
 def _folder(machine: Machine, names: tuple[str, ...], option: str) -> Path:
