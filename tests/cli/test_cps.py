@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from pbx_stir.cli import cps
-from pbx_stir.errors import ConfigurationError, UsageError
+from pbx_stir.errors import ConfigurationError
 
 CODE = """
 import argparse, sys
@@ -83,29 +83,6 @@ def test_defaults_are_the_safe_ones() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8480)
     assert settings.tls
     assert settings.tokens
-
-
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [
-        ("127.0.0.1:8480", ("127.0.0.1", 8480)),
-        ("localhost:0", ("localhost", 0)),
-        ("[::1]:65535", ("::1", 65535)),
-    ],
-)
-def test_listen_is_host_and_port(text: str, place: tuple[str, int]) -> None:
-    """An IPv6 address stands in brackets."""
-    assert cps.parse_listen(text) == place
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "8480", ":8480", "127.0.0.1", "127.0.0.1:", "::1:80", "a:99999", "a:-1", "a:\u0661"],
-)
-def test_a_wrong_listen_is_a_usage_error(text: str) -> None:
-    """What is not HOST:PORT is said with what to write."""
-    with pytest.raises(UsageError, match="listen"):
-        cps.parse_listen(text)
 
 
 def test_no_tls_is_for_loopback() -> None:
