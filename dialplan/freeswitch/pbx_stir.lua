@@ -289,6 +289,13 @@ local function carry(of_nonce)
   set("in_band", "true")
 end
 
+-- The Identity header that a call came in with: FreeSWITCH copies it to each leg, and writes it twice. What of it
+-- goes on is in the answer; what has been found false, or is of another number, is not.
+local function drop_identity()
+  session:setVariable("sip_h_identity", nil)
+  session:setVariable("sip_h_Identity", nil)
+end
+
 -- What the hook says where pbx-stir said nothing.
 local function own_word(direction, reason)
   if direction == "inbound" then return { verstat = "No-TN-Validation", reason = reason } end
@@ -362,6 +369,7 @@ local function hold(call, heartbeat)
   if packed then
     local said, headers = unpacked(packed)
     show(call, said, ms)
+    if call.direction == "outbound" and call.came_in ~= "" then drop_identity() end
     if headers ~= "" then carry(call.nonce) end
     if said.verstat == "TN-Validation-Passed" then watch_end(call) end
   elseif not ended then

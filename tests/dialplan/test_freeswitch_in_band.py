@@ -56,6 +56,29 @@ def test_header_of_an_earlier_hook_is_taken_back(run: Any) -> None:
     assert done.variables["sip_h_Identity"] == HEADER
 
 
+@pytest.mark.parametrize("name", ["sip_h_identity", "sip_h_Identity"])
+def test_header_that_a_call_came_in_with_goes_on_by_the_answer_alone(run: Any, name: str) -> None:
+    """FreeSWITCH copies it to each leg, also a false one, and writes it twice."""
+    came = {**CALL, "stir_came_in": "carrier", name: "a.b.c;info=<https://x.example/a>"}
+    done = run("outbound", "carrier", state="CS_INIT", answer_ms=2, answer=STORED, channel=came)
+    assert name not in done.variables
+    done = run(
+        *("outbound", "carrier"), state="CS_INIT", answer_ms=2, answer=f"{STORED}|1",
+        channel=came, headers=[treatment.encoded(HEADER)],
+    )  # fmt: skip
+    assert done.variables["sip_h_Identity"] == HEADER
+
+
+def test_header_stays_where_nobody_has_answered(run: Any) -> None:
+    """A call of a trunk that is off, or whose listener is down, goes on as it would without us."""
+    came = {**CALL, "stir_came_in": "carrier", "sip_h_identity": "a.b.c"}
+    for switch in ("on", "off", "monitor"):
+        done = run("outbound", "carrier", channel=came, globals={"stir_out_carrier": switch})
+        assert done.variables["sip_h_identity"] == "a.b.c"
+    done = run("inbound", "carrier", answer_ms=2, answer=PASSED, channel=came)
+    assert done.variables["sip_h_identity"] == "a.b.c"
+
+
 def test_name_keeps_its_letters(run: Any) -> None:
     """A name may have letters of any script, as the services pass them; nothing else may."""
     told = PASSED.replace("0a1b||||", "0a1b|Zoë 株式会社|Ольга||").replace("Acme Ltd", "Zoë")
