@@ -13,6 +13,7 @@ from typing import Final
 from pbx_stir import (
     clients,
     configured,
+    configured_board,
     configured_callers,
     configured_metrics,
     configured_pbxs,
@@ -106,6 +107,7 @@ PARTS: Final[tuple[Callable[[Loaded], object], ...]] = (
     configured_retrieval.cover,
     check_tls,
     configured_metrics.listen,
+    configured_board.settings,
     configured.bare_tls,
     check_proxies,
     configured.never_signed,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pbx_stir import (
     configured,
+    configured_board,
     configured_call_log,
     configured_callers,
     configured_metrics,
@@ -123,7 +124,35 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
     )
     daemon = Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception))
     _metrics(daemon, reach, used, call_log, told)
+    _board(loaded, parts, told)
     return daemon
+
+
+def _board(loaded: Loaded, parts: Parts, told: list[Callable[[Line], None]]) -> None:
+    """Show calls on a web page, where one is wanted; it keeps them through a new configuration."""
+    section, settings = loaded.values.board, configured_board.settings(loaded)
+    if settings is None:
+        return
+    # a service without a page need not load a server
+    from pbx_stir.board.feed import Feed
+    from pbx_stir.board.listening import Listener
+    from pbx_stir.board.server import serving
+
+    feed = parts.keep("calls of the board", section.calls, lambda _: Feed(section.calls))
+    told.append(feed.put)
+
+    def bind(part: Part) -> Listener:
+        listener = Listener(settings.host, settings.port)
+        part.closes.append(listener.close)
+        return listener
+
+    # by itself, since a board with a new token begins before the one it replaces ends
+    listener = parts.keep("socket of the board", section.listen, bind)
+
+    def serve(part: Part) -> None:
+        part.hold(serving(settings, feed, listener))
+
+    parts.keep("board", with_files(loaded, section), serve)
 
 
 def _metrics(

@@ -1,0 +1,39 @@
+"""The socket that a board listens on, by itself: boards with new settings take it over."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from pbx_stir.errors import ConfigurationError
+
+_BACKLOG: Final = 128
+
+
+class Listener:
+    """A listening socket that does not block; ``socket`` is open until ``close``."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Bind; port 0 takes a free one. Raises ConfigurationError where that cannot be."""
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            family, address = found[0][0], found[0][4]
+            self.socket = socket.create_server(
+                (str(address[0]), int(address[1])), family=family, backlog=_BACKLOG
+            )
+        except OSError as error:
+            raise ConfigurationError(
+                f"the board cannot listen on {host}:{port}: {error.strerror or error}",
+                hint="another process may have the port",
+            ) from error
+        self.socket.setblocking(False)
+
+    def url(self, *, tls: bool) -> str:
+        """Where it listens, as a browser writes it."""
+        host, port = self.socket.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        return f"{'https' if tls else 'http'}://{shown}:{port}"
+
+    def close(self) -> None:
+        """Listen no more."""
+        self.socket.close()
