@@ -18,18 +18,18 @@ def callers(loaded: Loaded) -> Callers:
     """The trunks, and who may claim which number on them."""
     mistakes = Mistakes()
     trunks: dict[str, Trunk] = {}
+    seen: set[str] = set()
     for index, section in enumerate(loaded.values.trunk):
         with mistakes.gathered():
-            if section.name in trunks:
-                raise loaded.wrong(f"trunk[{index}].name", f"a second trunk {section.name!r}")
+            _only_one(loaded, f"trunk[{index}].name", section.name, seen)
             trunks[section.name] = _trunk(loaded, f"trunk[{index}]", section)
     originators: dict[str, NumberSet] = {}
     named: dict[str, Shown] = {}
+    seen = set()
     for index, one in enumerate(loaded.values.originator):
         key = f"originator[{index}]"
         with mistakes.gathered():
-            if one.name in named:
-                raise loaded.wrong(f"{key}.name", f"a second originator {one.name!r}")
+            _only_one(loaded, f"{key}.name", one.name, seen)
             named[one.name] = _shown(loaded, key, one)
             if one.numbers is not None:
                 originators[one.name] = number_set(loaded, f"{key}.numbers", one.numbers)
@@ -41,6 +41,13 @@ def callers(loaded: Loaded) -> Callers:
             numbered.append((numbers, _shown(loaded, key, caller)))
     mistakes.settle()
     return Callers(trunks, originators, named, numbered)
+
+
+def _only_one(loaded: Loaded, key: str, name: str, seen: set[str]) -> None:
+    """Refuse a name that was there before; that one may be wrong in another way."""
+    if name in seen:
+        raise loaded.wrong(key, f"a second {key.partition('[')[0]} {name!r}")
+    seen.add(name)
 
 
 def _shown(loaded: Loaded, key: str, section: OriginatorSection | CallerSection) -> Shown:

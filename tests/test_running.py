@@ -1,0 +1,313 @@
+"""A service that runs takes up a new configuration while calls go on, or refuses it whole."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lab.companies import Authority
+from pbx_stir import config
+from pbx_stir.errors import ConfigurationError
+from pbx_stir.parts import Part
+from pbx_stir.running import Service, running
+from tests.cli.run_scene import Scene, acting, service
+from tests.notifying import Notified, said
+from tests.pbx_room.fake_asterisk import SECRET, FakeAsterisk
+
+SECOND = """
+[[asterisk]]
+name = "second"
+host = "127.0.0.1"
+port = {port}
+secret_file = "pbx.secret"
+"""
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """A company, its PBX and its CPS."""
+    async with acting(Authority.new(tmp_path, "Lab"), tmp_path) as made:
+        yield made
+
+
+def change(scene: Scene, old: str, new: str) -> None:
+    """Edit the configuration file."""
+    text = scene.company.config.read_text()
+    assert old in text
+    scene.company.config.write_text(text.replace(old, new, 1))
+
+
+def add(scene: Scene, text: str) -> None:
+    """Append to the configuration file."""
+    scene.company.config.write_text(scene.company.config.read_text() + text)
+
+
+def part(made: Service, name: str) -> Part:
+    """The part of that name that is in force."""
+    return made.daemon.parts.by_name[name]
+
+
+async def answered(scene: Scene, count: int = 1) -> list[str]:
+    """What calls were answered, once there are so many answers."""
+    await scene.pbx.until(lambda: len(scene.answers()) >= count)
+    return scene.answers()
+
+
+def logged(scene: Scene) -> list[dict[str, object]]:
+    """The lines of the call log."""
+    text = (scene.company.folder / "calls.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+async def test_a_call_in_hand_finishes_on_the_old_parts(scene: Scene) -> None:
+    """Held while everything it is judged with is made anew: answered once, logged once, and the
+    connection to the PBX never closed. The old parts are closed only then."""
+    async with running(config.load(scene.company.config)) as made:
+        before = part(made, "CPSs, keys and trust")
+        await scene.announce()
+        async with asyncio.timeout(10):
+            await scene.cps.asked.wait()
+        change(scene, "[verification]\n", '[verification]\npassed_attest = ["A", "B"]\n')
+        assert await made.reload()
+        assert part(made, "CPSs, keys and trust") is not before
+        assert scene.answers() == []
+        assert not any(task.cancelled() for task in before.running)
+        scene.cps.let.set()
+        (answer,) = await answered(scene)
+        assert answer.startswith("A" * 16 + "||No-TN-Validation|cps-unavailable|")
+        async with asyncio.timeout(10):
+            await asyncio.wait(before.running)
+        await scene.announce("B" * 16)
+        assert (await answered(scene, 2))[1].startswith("B" * 16)
+        assert len(scene.pbx.connections) == 1
+    assert len(logged(scene)) == 2
+
+
+async def test_what_has_not_changed_stays(scene: Scene) -> None:
+    """A new trunk touches neither CPSs nor PBXs, nor what must not be forgotten; and it serves."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        before = dict(made.daemon.parts.by_name)
+        await scene.announce()
+        await answered(scene)
+        add(scene, '\n[[trunk]]\nname = "new"\ncountry_code = "1"\n')
+        assert await made.reload()
+        assert made.daemon.parts.by_name == before
+        await scene.announce("B" * 16, trunk="new")
+        assert "cps-unavailable" in (await answered(scene, 2))[1]
+        assert made.daemon.parts.new == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "anew"),
+    [
+        ("[publish]\n", "[publish]\nkey_days = 3.0\n", {"CPSs, keys and trust"}),
+        ('file = "calls.jsonl"', 'file = "other.jsonl"', {"call log"}),
+        ('username = "pbx-stir"', 'username = "other"', {"PBX pbx"}),
+        ("state_dir", "# state_dir", None),
+    ],
+)
+async def test_only_what_has_changed_is_made_anew(
+    scene: Scene, old: str, new: str, anew: set[str] | None
+) -> None:
+    """Each part goes by its own sections; one that cannot be made changes nothing."""
+    scene.cps.let.set()
+    (scene.company.folder / "blocked").write_text("")
+    async with running(config.load(scene.company.config)) as made:
+        before = dict(made.daemon.parts.by_name)
+        if anew is None:
+            change(scene, old, 'state_dir = "blocked"\n# state_dir')
+            assert not await made.reload()
+        else:
+            change(scene, old, new)
+            assert await made.reload()
+        after = made.daemon.parts.by_name
+        assert {name for name, one in after.items() if before.get(name) is not one} == (
+            anew or set()
+        )
+
+
+async def test_renewed_files_are_taken_up(scene: Scene) -> None:
+    """The configuration names the same files, and what is in them has changed."""
+    scene.cps.let.set()
+    authority = Authority.new(scene.company.folder, "Another")
+    async with running(config.load(scene.company.config)) as made:
+        before = part(made, "CPSs, keys and trust")
+        assert await made.reload()
+        assert part(made, "CPSs, keys and trust") is before
+        authority.issue(scene.company.folder, "acme", scene.company.numbers)
+        assert await made.reload()
+        assert part(made, "CPSs, keys and trust") is not before
+
+
+async def test_a_broken_configuration_is_refused_whole(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every mistake is said with its line, nothing is taken up, and calls go on."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        before = made.daemon
+        change(scene, 'trust = ["', 'trust = ["/none')
+        change(scene, 'name = "carrier"', 'name = "carrier"\npresent = "x"')
+        add(scene, '\n[[trunk]]\nname = "carrier"\n')
+        assert not await made.reload()
+        assert made.daemon is before
+        lines = scene.company.config.read_text().splitlines()
+        for key, text in (
+            ("trunk[0].present: ", 'present = "x"'),
+            ("trunk[1].name: a second trunk 'carrier'", lines[-1]),
+            ("verification.trust: no file matches", next(x for x in lines if "/none" in x)),
+        ):
+            at = len(lines) if text == lines[-1] else lines.index(text) + 1
+            assert f"{scene.company.config}:{at}: {key}" in caplog.text
+        assert "refused" in caplog.text
+        assert "mistakes" in made.status()
+        add(scene, "nonsense = 1\nmore = 2\n")
+        assert not await made.reload()
+        assert "trunk[1].nonsense: unknown field" in caplog.text
+        assert "trunk[1].more: unknown field" in caplog.text
+        await scene.announce()
+        await answered(scene)
+
+
+async def test_pbxs_come_and_go(scene: Scene) -> None:
+    """One that is added is served, one that is taken away learns that nobody listens."""
+    scene.cps.let.set()
+    async with FakeAsterisk() as second, running(config.load(scene.company.config)) as made:
+        await made.daemon.pbxs[0].connected.wait()
+        only = scene.company.config.read_text()
+        add(scene, SECOND.format(port=second.port))
+        assert await made.reload()
+        await second.until(lambda: ":" in second.variables.get("STIR_HEARTBEAT", ""))
+        assert len(scene.pbx.connections) == 1
+        scene.company.config.write_text(only)
+        assert await made.reload()
+        await second.until(lambda: second.variables["STIR_HEARTBEAT"] == "")
+        await second.until(lambda: any(one["Action"] == "Logoff" for one in second.connections[0]))
+        assert [pbx.name for pbx in made.daemon.pbxs] == ["pbx"]
+        assert ":" in scene.pbx.variables["STIR_HEARTBEAT"]
+
+
+async def test_a_pbx_with_new_settings_is_never_without_a_listener(scene: Scene) -> None:
+    """The new connection stands before the old one falls silent."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        await made.daemon.pbxs[0].connected.wait()
+        change(scene, 'username = "pbx-stir"', 'username = "other"')
+        assert await made.reload()
+        await scene.pbx.until(lambda: len(scene.pbx.connections) == 2)
+        first = scene.pbx.connections[0]
+        await scene.pbx.until(lambda: any(one["Action"] == "Logoff" for one in first))
+        beats = [value for _, name, value in scene.pbx.writes if name == "STIR_HEARTBEAT"]
+        assert "" not in beats
+        await scene.announce()
+        await answered(scene)
+
+
+async def test_the_status_tells_who_is_away(scene: Scene) -> None:
+    """For people who ask ``systemctl status``."""
+    await scene.pbx.close()
+    async with running(config.load(scene.company.config)) as made:
+        assert made.status() == "serving 1 PBX; not logged in at pbx"
+        assert made.is_alive()
+        await scene.pbx.listen()
+        async with asyncio.timeout(10):
+            await made.daemon.pbxs[0].connected.wait()
+        assert made.status() == "serving 1 PBX"
+        assert made.is_alive()
+        part(made, "PBX pbx").running[0].cancel()
+        await asyncio.wait(part(made, "PBX pbx").running)
+        assert not made.is_alive()
+
+
+async def test_a_failing_reload_ends_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be begun (a port that is taken) is refused like what is written wrong."""
+
+    async def fails(_: Part) -> None:
+        raise ConfigurationError("board.listen: taken")
+
+    async with running(config.load(scene.company.config)) as made:
+        before = made.daemon
+        monkeypatch.setattr(Part, "begin", fails)
+        change(scene, "[publish]\n", "[publish]\nkey_days = 3.0\n")
+        assert not await made.reload()
+        assert made.daemon is before
+    assert "board.listen: taken" in caplog.text
+
+
+async def test_the_service_manager_is_told(scene: Scene, tmp_path: Path) -> None:
+    """As a process: ready, reloading with its moment, ready, refused, stopping; and alive."""
+    scene.cps.let.set()
+    with Notified(str(tmp_path / "notify")) as manager:
+        environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "400000"}
+        async with service(scene.company, **environment) as process:
+            await manager.until(said("READY=1\nSTATUS=serving 1 PBX"))
+            await manager.until(lambda got: got.count("WATCHDOG=1") >= 2)
+            process.send_signal(signal.SIGHUP)
+            await manager.until(lambda got: sum("READY=1" in one for one in got) == 2)
+            (told,) = (one for one in manager.received if one.startswith("RELOADING=1"))
+            assert int(told.split("MONOTONIC_USEC=")[1].split()[0]) > 0
+            change(scene, "[[trunk]]", "[[trunk]]\nnam = 1")
+            process.send_signal(signal.SIGHUP)
+            await manager.until(said("has mistakes"))
+            process.terminate()
+            assert await asyncio.wait_for(process.wait(), 20) == 0
+            assert any(one.startswith("STOPPING=1") for one in manager.read())
+
+
+async def test_the_log_level_changes_while_it_runs(scene: Scene) -> None:
+    """SIGUSR1 raises it and takes it back, SIGHUP applies the file's; no secret is said."""
+    scene.cps.let.set()
+    async with service(scene.company) as process:
+        assert process.stderr is not None
+        heard = ""
+
+        async def until(text: str) -> None:
+            nonlocal heard
+            assert process.stderr is not None
+            async with asyncio.timeout(20):
+                while text not in heard:
+                    line = (await process.stderr.readline()).decode()
+                    assert line, heard
+                    heard += line
+
+        await until("logged in")
+        process.send_signal(signal.SIGUSR1)
+        await until("log level: debug")
+        process.send_signal(signal.SIGUSR1)
+        await until("log level: info")
+        text = scene.company.config.read_text()
+        scene.company.config.write_text(f'log_level = "debug"\n{text}')
+        process.send_signal(signal.SIGHUP)
+        await until("configuration read again")
+        await scene.announce()
+        await answered(scene)
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGUSR1)
+        await until("log level: debug")
+        process.terminate()
+        _, rest = await process.communicate()
+    heard += rest.decode()
+    assert SECRET not in heard
+    assert "PRIVATE KEY" not in heard
+    assert "12125551234" not in heard
+
+
+async def test_debug_says_nothing_of_libraries(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only this package's own lines can be at debug: asyncio and aiohttp write what they see."""
+    scene.cps.let.set()
+    logging.getLogger("pbx_stir").setLevel(logging.DEBUG)
+    async with running(config.load(scene.company.config)):
+        await scene.announce()
+        await answered(scene)
+    assert SECRET not in caplog.text
