@@ -194,7 +194,8 @@ async def _pictures_of(browser: Browser, folder: Path, url: str, *, dark: bool) 
 
 
 async def _run(args: argparse.Namespace) -> None:
-    feed = Feed()
+    # room for what contests some of them
+    feed = Feed(args.calls + 100)
     for line in calls_of_a_day(args.calls, time.time()):
         feed.put(line)
     port = 0 if args.pictures else 8490
