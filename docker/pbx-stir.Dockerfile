@@ -2,8 +2,8 @@
 #
 #   docker build -f docker/pbx-stir.Dockerfile -t pbx-stir .
 #
-# BASE is any Debian with Python 3.11 or later. Wheels in docker/wheelhouse are taken instead of
-# PyPI's, for machines that do not reach it (docker/fill-wheelhouse).
+# BASE is any Debian with Python 3.11 or later. Where docker/wheelhouse has a folder for its Python,
+# packages are taken from there, not from PyPI (docker/fill-wheelhouse).
 
 ARG BASE=debian:trixie-slim
 
@@ -22,7 +22,8 @@ COPY setup.cfg pyproject.toml README.md LICENSE ./
 COPY pbx_stir pbx_stir
 ARG EXTRAS=dns,metrics,proxy,redis,speed
 RUN python3 -m venv --without-pip /opt/pbx-stir \
- && if ls /wheelhouse/*.whl >/dev/null 2>&1; then set -- --no-index --find-links /wheelhouse; fi \
+ && wheels=$(python3 -c 'import sys; print("/wheelhouse/%d.%d" % sys.version_info[:2])') \
+ && if [ -d "$wheels" ]; then set -- --no-index --find-links "$wheels"; fi \
  && pip --python /opt/pbx-stir/bin/python install --no-cache-dir "$@" ".[${EXTRAS}]"
 
 FROM python

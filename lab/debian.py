@@ -142,12 +142,6 @@ def _download(suite: str, packages: Sequence[str], work: Path) -> list[Path]:
 
 def _configuration(work: Path, sources: Path) -> str:
     architecture = _output(["dpkg", "--print-architecture"])
-    # How the machine reaches its mirror (proxies, authorities) stays as its administrator set it.
-    reach = [
-        line
-        for line in _output(["apt-config", "dump"]).splitlines()
-        if re.match(r"Acquire::https?::", line, re.IGNORECASE)
-    ]
     lines = [
         f'Dir::Etc "{work}/etc";',
         f'Dir::Etc::SourceList "{sources}";',
@@ -171,7 +165,16 @@ def _configuration(work: Path, sources: Path) -> str:
         'Acquire::Retries "3";',
         'Debug::NoLocking "true";',
     ]
-    return "\n".join(lines + reach) + "\n"
+    return "\n".join([*lines, *reach()]) + "\n"
+
+
+def reach() -> list[str]:
+    """How the machine's own apt reaches its mirror, such as by a proxy: lines for an apt.conf."""
+    return [
+        line
+        for line in _output(["apt-config", "dump"]).splitlines()
+        if re.match(r"Acquire::https?::", line, re.IGNORECASE)
+    ]
 
 
 def _extract(archives: Sequence[Path], root: Path, *, merged_usr: bool) -> None:
