@@ -115,6 +115,7 @@ class AsteriskPbx(Listener[AmiConnection]):
                     connection.abort("a ping's answer without time")
                     return
                 self._time.heard(str(pong.timestamp), began, self._monotonic())
+                self._meet(await self._heartbeat(connection))
                 if self._beating:
                     await self._tell(connection, f"{self.listener}:{pong.timestamp}")
                     self._has_beaten()
@@ -123,7 +124,7 @@ class AsteriskPbx(Listener[AmiConnection]):
         except PbxStirError as error:
             if isinstance(error, Deaf):
                 with contextlib.suppress(PbxStirError):
-                    await self._silence(connection)
+                    await self._leave(connection)
             connection.abort(str(error))
 
     async def _tell(self, connection: AmiConnection, value: str) -> None:
@@ -135,13 +136,16 @@ class AsteriskPbx(Listener[AmiConnection]):
                 hint="the AMI user needs write = call,user",
             )
 
-    async def _silence(self, connection: AmiConnection) -> None:
-        """Take our heartbeat away, unless another listener's is there by now."""
+    async def _heartbeat(self, connection: AmiConnection) -> str:
         answer = await connection.request(
             "Getvar", (("Variable", "STIR_HEARTBEAT"),), timeout_seconds=self._timing.silence
         )
-        if str(answer.value).startswith(f"{self.listener}:"):
-            await self._tell(connection, "")
+        return str(answer.value)
+
+    async def _leave(self, connection: AmiConnection) -> None:
+        """Take our heartbeat away at once, unless another listener's is there by now."""
+        if self._is_ours(await self._heartbeat(connection)):
+            await self._tell(connection, self.nobody)
 
     def _is_lasting(self, error: PbxUnavailable) -> bool:
         return isinstance(error, LoginRefused | Deaf)

@@ -35,7 +35,6 @@ CONTESTED = "pbx_stir::contested"
 HEARTBEAT = "stir_heartbeat"
 _PREFIX = "Stir-"
 _ECHO = "Stir-Echo"
-_BEAT = re.compile(r"[0-9a-f]+:[0-9]+", re.ASCII)
 _MICROSECONDS = re.compile(r"[0-9]{15,17}", re.ASCII)
 # What the hook writes as it found it; the common grammar has free text percent-encoded.
 _IDENTITIES = [f"Identity{number}" for number in range(1, hook.MAX_IDENTITIES + 1)]
@@ -48,13 +47,13 @@ _NO_CHANNEL = re.compile(r"no such channel|cannot locate session", re.IGNORECASE
 class FreeSwitchPbx(Listener[EventSocket]):
     """One FreeSWITCH."""
 
+    nobody = "0"
+
     def __init__(self, settings: FreeSwitchSettings, receiver: Receiver, **options: Any) -> None:
         """``options`` are those of a ``Listener``."""
         super().__init__(settings.name, f"{settings.host}:{settings.port}", receiver, **options)
         self._settings = settings
         self._echoes: dict[str, asyncio.Future[str]] = {}
-        # whether another listener writes heartbeats between ours
-        self._accompanied = False
 
     async def _write(
         self, connection: EventSocket, unique_id: str, writes: Sequence[tuple[str, str]]
@@ -107,9 +106,7 @@ class FreeSwitchPbx(Listener[EventSocket]):
             while self._beating:
                 began = self._monotonic()
                 made_at = await self._hear(connection, self._timing.silence)
-                found = await self._heartbeat(connection)
-                ours = found.startswith(f"{self.listener}:")
-                self._accompanied = not ours and _BEAT.fullmatch(found) is not None
+                self._meet(await self._heartbeat(connection))
                 if self._beating:
                     await self._tell(connection, f"{self.listener}:{int(made_at) // 1_000_000}")
                     self._has_beaten()
@@ -152,15 +149,6 @@ class FreeSwitchPbx(Listener[EventSocket]):
         reply = await connection.request(written, self._timing.silence)
         if not reply.is_ok:
             raise PbxUnavailable(f"the heartbeat is not taken: {reply.reply[:100]!r}")
-
-    async def _silence(self, connection: EventSocket) -> None:
-        # The other writes within a heartbeat: until then calls go on being announced to us.
-        give_up_at = self._monotonic() + 1.5 * self._timing.heartbeat
-        while (await self._heartbeat(connection)).startswith(f"{self.listener}:"):
-            if not self._accompanied or self._monotonic() >= give_up_at:
-                await self._tell(connection, "0")
-                return
-            await asyncio.sleep(self._timing.heartbeat / 20)
 
     async def _heartbeat(self, connection: EventSocket) -> str:
         asked = esl.command(f"api global_getvar {HEARTBEAT}")

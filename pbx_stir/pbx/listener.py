@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import re
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -27,6 +28,7 @@ from pbx_stir.services.call import Call, Direction, Mode, Reason, Status, Versta
 GRACE_SECONDS = 0.25
 # The budget of a call whose hold was over before its announcement was read; no dialplan gives it.
 OVER_MS = 1
+_BEAT = re.compile(r"[0-9a-f]+:[0-9.]+", re.ASCII)
 # An announcement read so late has cost the call a part of its budget.
 LATE_MS = 20
 
@@ -80,6 +82,9 @@ Kind = TypeVar("Kind", bound=Connection)
 class Listener(ABC, Generic[Kind]):
     """``run`` keeps the connection until ``stop``; several may share a receiver."""
 
+    # what stands in a heartbeat's place where nobody listens
+    nobody = ""
+
     def __init__(
         self,
         name: str,
@@ -107,6 +112,8 @@ class Listener(ABC, Generic[Kind]):
         self._time = PbxTime()
         self._tasks: set[asyncio.Task[None]] = set()
         self._beating = True
+        # whether another listener writes heartbeats between ours
+        self._accompanied = False
         self._beaten_at = 0.0
         self._stopped = asyncio.Event()
 
@@ -119,8 +126,12 @@ class Listener(ABC, Generic[Kind]):
         """Write heartbeats, until the connection is lost or ``_beating`` ends; never raises."""
 
     @abstractmethod
-    async def _silence(self, connection: Kind) -> None:
-        """Take our heartbeat away. Raises PbxStirError."""
+    async def _heartbeat(self, connection: Kind) -> str:
+        """The heartbeat that stands at the PBX, ours or another listener's. Raises PbxStirError."""
+
+    @abstractmethod
+    async def _tell(self, connection: Kind, value: str) -> None:
+        """Write the heartbeat. Raises PbxStirError."""
 
     @abstractmethod
     async def _write(
@@ -221,6 +232,25 @@ class Listener(ABC, Generic[Kind]):
         self._stopped.set()
 
     # The connection.
+
+    def _is_ours(self, heartbeat: str) -> bool:
+        return heartbeat.startswith(f"{self.listener}:")
+
+    def _meet(self, heartbeat: str) -> None:
+        """Learn from the heartbeat that ours will take the place of whether we are alone."""
+        self._accompanied = not self._is_ours(heartbeat) and _BEAT.fullmatch(heartbeat) is not None
+
+    async def _silence(self, connection: Kind) -> None:
+        """Let our heartbeat go: to another listener's, or away. Raises PbxStirError.
+
+        The other one writes within a heartbeat: until then calls go on being announced to us.
+        """
+        give_up_at = self._monotonic() + 1.5 * self._timing.heartbeat
+        while self._is_ours(await self._heartbeat(connection)):
+            if not self._accompanied or self._monotonic() >= give_up_at:
+                await self._tell(connection, self.nobody)
+                return
+            await asyncio.sleep(self._timing.heartbeat / 20)
 
     async def _open(self) -> Kind | None:
         """A connection that is logged in and hears; None if ``stop`` came first."""
