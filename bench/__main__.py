@@ -7,7 +7,16 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
-from bench import cps, cps_report, cycles, cycles_report, freeswitch, services, verify
+from bench import (
+    calls,
+    cps,
+    cps_report,
+    cycles,
+    cycles_report,
+    freeswitch,
+    services,
+    verify,
+)
 from bench.report import render
 from lab.debian import LabError
 
@@ -17,7 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "name",
-        choices=["cps", "cycles", "freeswitch", "services", "verify"],
+        choices=["calls", "cps", "cycles", "freeswitch", "services", "verify"],
         help="what is measured",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
@@ -46,6 +55,9 @@ class _Report(Protocol):
 def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
     """Give what was measured, and the table of it."""
     match arguments.name:
+        case "calls":
+            of_sip = calls.measure(_say)
+            return of_sip, calls.render(of_sip)
         case "cps":
             of_cps = cps.measure(arguments.gets, _say)
             return of_cps, cps_report.render(of_cps)

@@ -1,0 +1,48 @@
+"""SIPp calls SIPp: what it measured is read whole, and what failed is counted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import sipp
+from bench.calls import Report, Row, render
+from bench.latency import Latency
+from bench.machine import Interference, Machine
+from lab.stage import free_port
+
+CORES = tuple(os.sched_getaffinity(0))
+
+needs_sipp = pytest.mark.skipif(
+    sipp.binary() is None, reason="no sipp: install Debian's package sip-tester"
+)
+
+
+@needs_sipp
+def test_every_call_is_answered_and_timed(tmp_path: Path) -> None:
+    """One time from INVITE to 200 for each pair of numbers."""
+    port = free_port()
+    numbers = [(f"1310555{n:04}", f"1212555{n:04}") for n in range(20)]
+    with sipp.phone("127.0.0.1", port, tmp_path, CORES):
+        done = sipp.call(
+            tmp_path, ("127.0.0.1", port), "127.0.0.1", numbers,
+            at_once=5, rate=200, processors=CORES,
+        )  # fmt: skip
+    assert (done.answered, done.failed) == (20, 0)
+    assert done.latency.samples == 20
+    assert done.rate > 0
+
+
+def test_report_says_what_was_missed() -> None:
+    """The share of the bare PBX's rate is at the top, and in the table by its name."""
+    rows = tuple(
+        Row(name, rate, (rate,), 1.0, 1.0, Latency.of([0.001]), 0)
+        for name, rate in (("no hook", 100.0), ("hook", 80.0))
+    )
+    report = Report(0.8, "bench", Machine.this(), Interference(0.0, 0.0), "22", 50.0, rows)
+    text = render(report)
+    assert "MISSED" in text
+    assert "0.80 of the bare" in text
+    assert b'"share_of_bare": 0.8' in report.as_json()
