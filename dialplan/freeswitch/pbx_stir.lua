@@ -185,6 +185,21 @@ local function of_any(name, legs)
   return value
 end
 
+-- The id of the call whose leg this is: the one that came in, or one made for it, through loopback channels or
+-- none. A leg that was called inherits the id too; but what that one makes, as att_xfer does, is of whom it rang.
+local function came_in_as(own, is_callers)
+  local legs = placing_legs(own)
+  local id = of_any("stir_came_in_id", legs)
+  local function is_loopback(name) return name:sub(1, 9) == "loopback/" end
+  if id == own or not is_callers and #legs == 0 then return id end
+  if is_callers and not is_loopback(get("channel_name")) then return "" end
+  for _, uuid in ipairs(legs) do
+    if uuid == id then return id end
+    if not is_loopback(of_leg(uuid, "channel_name")) then return "" end
+  end
+  return ""
+end
+
 -- A privacy that is set in one of FreeSWITCH's ways: the privacy application, a dial string, a header.
 local function is_hidden(read)
   if read("privacy_hide_number") == "true" then return true end
@@ -402,8 +417,6 @@ local function outbound(trunk, number)
   local call = { direction = "outbound", trunk = trunk, uuid = get("uuid"), identities = {} }
   call.legs = placing_legs(call.uuid, JOINED_WITH)
   call.came_in = of_any("stir_came_in", call.legs)
-  -- What one caller came with goes with no leg that was only joined with his.
-  call.came_in_id = of_any("stir_came_in_id", placing_legs(call.uuid))
   -- An INVITE that replaces another call skips the dialplan, and so the inbound hook: from whom nobody has
   -- authenticated it came from outside.
   if call.came_in == "" and of_any("sip_replaces_call_id", call.legs) ~= ""
@@ -411,7 +424,9 @@ local function outbound(trunk, number)
     call.came_in = trunk
   end
   -- In the dialplan this leg is the caller's; at a gateway it is the one that leaves, as it will leave.
-  local is_callers = IN_DIALPLAN[text(session:getState())]
+  local is_callers = IN_DIALPLAN[text(session:getState())] == true
+  -- What one caller came with goes with no leg that was only joined with his.
+  call.came_in_id = came_in_as(call.uuid, is_callers)
   -- A header that the caller's leg is given would leave with every leg that it ever makes.
   call.headers = is_callers and 0 or MOST_HEADERS
   local effective = is_callers and get("effective_caller_id_number") or ""

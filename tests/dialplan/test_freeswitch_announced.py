@@ -46,8 +46,16 @@ def test_outbound_outcome_is_on_the_leg_and_on_the_one_that_placed_it(run: Any) 
 def test_placing_leg_is_found_through_loopback_channels(run: Any) -> None:
     """What came in by a trunk is known as such, however many legs are between; circles end."""
     legs = {
-        "loop-b": {"other_loopback_leg_uuid": "loop-a", "originator": "leg-9"},
-        "loop-a": {"originator": "leg-0", "other_loopback_leg_uuid": "loop-b"},
+        "loop-b": {
+            "other_loopback_leg_uuid": "loop-a",
+            "originator": "leg-9",
+            "channel_name": "loopback/9-b",
+        },
+        "loop-a": {
+            "originator": "leg-0",
+            "other_loopback_leg_uuid": "loop-b",
+            "channel_name": "loopback/9-a",
+        },
         "leg-0": {
             "stir_came_in": "other-carrier",
             "stir_came_in_id": "leg-0",
@@ -55,8 +63,9 @@ def test_placing_leg_is_found_through_loopback_channels(run: Any) -> None:
         },
     }
     channel = {**CALL, "originating_leg_uuid": "loop-b"}
-    legs["leg-9"] = {"other_loopback_leg_uuid": "loop-a"}
-    done = run("outbound", "carrier", channel=channel, legs=legs, answer_ms=2, answer=STORED)
+    legs["leg-9"] = {"other_loopback_leg_uuid": "loop-a", "channel_name": "loopback/8-b"}
+    done = run("outbound", "carrier", channel=channel, legs=legs, state="CS_INIT",
+               answer_ms=2, answer=STORED)  # fmt: skip
     assert done.events[0]["Stir-CameIn"] == "other-carrier"
     assert done.events[0]["Stir-CameInId"] == "leg-0"
     assert done.events[0]["Stir-Originator"] == "1001"
@@ -154,6 +163,49 @@ def test_id_that_could_be_syntax_is_not_used(run: Any, uuid: str) -> None:
     outbound = run("outbound", "carrier", channel={**CALL, "originator": uuid or "b c"},
                    answer_ms=2, answer=STORED)  # fmt: skip
     assert outbound.legs == {}
+
+
+@pytest.mark.parametrize(
+    ("state", "own", "between", "expected"),
+    [
+        ("CS_INIT", "sofia/external/1", {}, "leg-0"),
+        ("CS_INIT", "sofia/external/1", {"loop-b": "loopback/9-b"}, "leg-0"),
+        ("CS_EXECUTE", "loopback/9-b", {"loop-a": "loopback/9-a"}, "leg-0"),
+        ("CS_INIT", "sofia/external/1", {"phone": "sofia/internal/1001"}, ""),
+        ("CS_INIT", "sofia/external/1", {"loop-b": "loopback/9-b", "phone": "sofia/int/1"}, ""),
+        ("CS_EXECUTE", "sofia/internal/1001", {}, ""),
+        ("CS_EXECUTE", "loopback/9-b", {"phone": "sofia/internal/1001"}, ""),
+    ],
+)
+def test_what_a_called_phone_makes_is_not_the_caller_s(
+    run: Any, state: str, own: str, between: dict[str, str], expected: str
+) -> None:
+    """A phone's leg inherits the mark; att_xfer and transfers of that leg are its user's calls."""
+    inherited = {"stir_came_in": "carrier", "stir_came_in_id": "leg-0"}
+    legs, nearest = {"leg-0": inherited}, "leg-0"
+    for uuid, name in reversed(between.items()):
+        legs[uuid] = {**inherited, "channel_name": name, "originator": nearest}
+        nearest = uuid
+    channel = {**CALL, **inherited, "channel_name": own, "originator": nearest}
+    done = run("outbound", "carrier", channel=channel, legs=legs, state=state, answer_ms=2,
+               answer=STORED)  # fmt: skip
+    assert done.events[0]["Stir-CameIn"] == "carrier"
+    assert done.events[0]["Stir-CameInId"] == expected
+
+
+@pytest.mark.parametrize("state", ["CS_INIT", "CS_EXECUTE"])
+def test_the_leg_that_came_in_is_its_own(run: Any, state: str) -> None:
+    """And one that the administrator originates for it says so itself."""
+    own = {**CALL, "stir_came_in": "carrier", "stir_came_in_id": CALL["uuid"]}
+    done = run("outbound", "carrier", channel=own, state=state, answer_ms=2, answer=STORED)
+    assert done.events[0]["Stir-CameInId"] == CALL["uuid"]
+
+
+def test_a_leg_that_the_administrator_originates_says_for_whom(run: Any) -> None:
+    """It was made for nobody that FreeSWITCH knows of."""
+    own = {**CALL, "stir_came_in": "carrier", "stir_came_in_id": "leg-0"}
+    done = run("outbound", "carrier", channel=own, state="CS_INIT", answer_ms=2, answer=STORED)
+    assert done.events[0]["Stir-CameInId"] == "leg-0"
 
 
 @pytest.mark.parametrize("name", ["cc_member_session_uuid", "fifo_bridge_uuid"])
