@@ -19,7 +19,11 @@ class Listener:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, address = found[0][0], found[0][4]
             self.socket = socket.create_server(
-                (str(address[0]), int(address[1])), family=family, backlog=_BACKLOG
+                (str(address[0]), int(address[1])),
+                family=family,
+                backlog=_BACKLOG,
+                # during an upgrade the service that follows begins before this one ends
+                reuse_port=True,
             )
         except OSError as error:
             raise ConfigurationError(

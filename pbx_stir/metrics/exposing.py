@@ -73,7 +73,8 @@ async def serving(host: str, port: int, *sources: Source) -> AsyncIterator[str]:
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        # during an upgrade the service that follows begins before this one ends
+        site = web.TCPSite(runner, host, port, reuse_port=True)
         try:
             await site.start()
         except OSError as error:

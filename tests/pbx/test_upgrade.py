@@ -16,7 +16,7 @@ import pytest
 
 from lab.companies import Authority, Company
 from lab.processes import Service
-from tests.pbx.scene import Caller, eventually
+from tests.pbx.scene import Caller, Desk, eventually, listening
 from tests.pbx.test_slow_cps import TRUNK, eventually_heard, slow_cps
 
 pytestmark = pytest.mark.pbx
@@ -51,7 +51,8 @@ async def each_was_served_once(caller: Caller, tags: list[str], log: Path) -> No
     seen = [await caller.seen(tag, 20) for tag in tags]
     assert Counter(one["Reason"] for one in seen) == {"no-passport": len(tags)}
     assert max(int(one["Ms"]) for one in seen) < BUDGET_MS / 2
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    text = await asyncio.to_thread(log.read_text)
+    lines = [json.loads(line) for line in text.splitlines()]
     assert len({line["id"] for line in lines}) == len({line["uniqueid"] for line in lines})
     assert len(lines) == len(tags)
     assert all(line["released"] for line in lines)
@@ -111,3 +112,24 @@ async def test_an_upgrade_and_a_reload_miss_no_call(caller: Caller, tmp_path: Pa
                     await more(tags, 10)
             await each_was_served_once(caller, tags, company.folder / "calls.jsonl")
     assert "Traceback" not in old.said + new.said
+
+
+async def test_a_pbx_is_handed_over_at_any_moment(caller: Caller) -> None:
+    """However the heartbeats of the two lie, no call between them finds that nobody listens."""
+    desk = Desk()
+    await caller.set_global("STIR_BUDGET_on-1", str(BUDGET_MS))
+    async with contextlib.AsyncExitStack() as all_listeners:
+        old = contextlib.AsyncExitStack()
+        await old.enter_async_context(listening(caller.instance, desk))
+        async with calls_running(caller) as tags:
+            for phase in range(8):
+                new = contextlib.AsyncExitStack()
+                all_listeners.push_async_exit(new)
+                await new.enter_async_context(listening(caller.instance, desk))
+                await asyncio.sleep(phase / 8)
+                await old.aclose()
+                old = new
+        seen = [await caller.seen(tag, 20) for tag in tags]
+    assert Counter(one["Reason"] for one in seen) == {"verified": len(tags)}
+    assert max(int(one["Ms"]) for one in seen) < BUDGET_MS / 2
+    assert len(desk.calls) == len(tags)
