@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +45,11 @@ class AsteriskFolder:
     def text(self, name: str) -> str:
         """A file of the folder; empty where it is not there."""
         return blocks.text_of(self.machine.read(self.path / name) or b"")
+
+    def includes(self, name: str) -> tuple[str, ...]:
+        """What a file includes, by the names that it says."""
+        with _named(self.path / name):
+            return conf_file.includes(self.text(name))
 
     def sections(self, name: str) -> tuple[conf_file.Section, ...]:
         """The sections of a file and of what it includes, without the lines that are ours."""
@@ -96,18 +102,15 @@ class AsteriskFolder:
         )
 
 
-class _named:  # noqa: N801
-    """Puts a file's name before what is wrong with it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        """Nothing."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ConfigurationError):
-            raise ConfigurationError(f"{self.path}: {error.message}", hint=error.hint) from error
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put a file's name before what is wrong with it."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.message.startswith(str(path)):
+            raise
+        raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def plan_asterisk(machine: Machine, wishes: Wishes) -> Plan:
@@ -208,7 +211,7 @@ def _manager(folder: AsteriskFolder, secret: str) -> list[Change]:
     text = folder.text("manager.conf")
     separate = any(
         own.parent.is_dir() and one.replace("/*", "/pbx-stir").endswith("manager.d/pbx-stir.conf")
-        for one in conf_file.includes(text)
+        for one in folder.includes("manager.conf")
     )
     written = folder.machine.read(own)
     mine = separate and written is not None and blocks.take(blocks.text_of(written)) == ""
@@ -233,7 +236,7 @@ def _manager(folder: AsteriskFolder, secret: str) -> list[Change]:
 
 def _refuse_freepbx(folder: AsteriskFolder) -> None:
     if folder.machine.path("/etc/freepbx.conf").exists() or (
-        "extensions_additional.conf" in "".join(conf_file.includes(folder.text("extensions.conf")))
+        "extensions_additional.conf" in folder.includes("extensions.conf")
     ):
         raise ConfigurationError(
             f"{folder.path} is FreePBX's, which writes these files anew",
