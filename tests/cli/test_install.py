@@ -1,0 +1,93 @@
+"""``pbx-stir install`` as an administrator types it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pbx_stir.cli.main import main
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A machine's root with Asterisk's folder in it."""
+    etc = tmp_path / "etc/asterisk"
+    etc.mkdir(parents=True)
+    (tmp_path / "var/lib").mkdir(parents=True)
+    (etc / "extensions.conf").write_text("[globals]\n")
+    (etc / "manager.conf").write_text("[general]\nenabled = yes\n")
+    return tmp_path
+
+
+def _install(root: Path, *arguments: str) -> int:
+    return main(["install", "asterisk", "--root", str(root), *arguments])
+
+
+def test_without_apply_nothing_changes(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What would be done is shown as a diff, and is not done."""
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert _install(root, "--trunk", "carrier-1") == 0
+    said = capsys.readouterr().out
+    assert "+STIR_IN_carrier-1=monitor" in said
+    assert "lines, as shipped; --full shows them" in said
+    assert said.endswith("nothing was changed: --apply does it\n")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_apply_again_and_undo(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Applied once it is done, twice nothing more, undone it is as it was."""
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert _install(root, "--trunk", "a", "--apply") == 0
+    assert "done" in capsys.readouterr().out
+    assert "#include pbx-stir.conf" in (root / "etc/asterisk/extensions.conf").read_text()
+    assert _install(root, "--trunk", "a", "--apply") == 0
+    assert capsys.readouterr().out.startswith("nothing to change")
+    assert _install(root, "--undo") == 0
+    assert "extensions.conf: as it was" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+    assert _install(root, "--undo") == 0
+    assert "nothing to undo" in capsys.readouterr().out
+
+
+def test_full_shows_shipped_files(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --full every line that would be written is shown, secrets apart."""
+    assert _install(root, "--full") == 0
+    assert "+[pbx-stir-inbound]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (("--apply", "--undo"), 2, "not allowed with"),
+        (("--trunk", "a b"), 2, "no name of a trunk"),
+        (("--trunk-context", "x"), 2, "CONTEXT:TRUNK"),
+        (("--trunk-context", "x:y"), 2, "no trunk 'y'"),
+        (("--certificate", "x.pem"), 2, "go together"),
+        (("--etc", "/nowhere"), 1, "is Asterisk installed?"),
+        (("--freepbx",), 1, "is this FreePBX?"),
+    ],
+)
+def test_wrong_use(
+    root: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    status: int,
+    said: str,
+) -> None:
+    """What cannot be done is told in a sentence, with the exit status of its kind."""
+    try:
+        got = _install(root, *arguments)
+    except SystemExit as ended:
+        got = int(str(ended.code))
+    assert got == status
+    assert said in capsys.readouterr().err
+
+
+def test_only_root_changes_this_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Anybody may look; to change the machine itself one has to be root."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert main(["install", "asterisk", "--apply"]) == 2
+    assert "only root" in capsys.readouterr().err
