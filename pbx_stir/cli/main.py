@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "cps": "serve a call placement service",
     "install": "put it on this machine's PBX: show the changes, make them, undo them",
     "check": "find what an administrator gets wrong",
+    "calls": "what became of each call: the call log, filtered, counted, explained",
     "sign": "make a PASSporT, as an Identity header value or bare",
     "verify": "judge Identity header values or PASSporTs for one call",
     "store": "store a PASSporT at a call placement service",

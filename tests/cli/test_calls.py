@@ -1,0 +1,314 @@
+"""``pbx-stir calls``, as an administrator types it."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pbx_stir.call_log.keys import hash_key
+from pbx_stir.call_log.numbers import style
+from pbx_stir.cli.main import main
+from tests.call_log.written import octets
+
+NONE = {"verstat": "No-TN-Validation", "signer": "", "attest": ""}
+OUT = {"direction": "out", "verstat": "", "status": "stored", "reason": "stored"}
+
+
+def write(path: Path, *lines: bytes) -> None:
+    """A log of these lines."""
+    path.write_bytes(b"".join(one + b"\n" for one in lines))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Two older files, and the current one."""
+    path = tmp_path / "calls.jsonl"
+    old = tmp_path / "calls.jsonl-20261120.gz"
+    older = octets(id="aaaa000011112222", time="2026-11-20T08:00:00Z", **OUT)
+    old.write_bytes(gzip.compress(older + b"\n"))
+    os.utime(old, (1_795_160_000, 1_795_160_000))
+    write(
+        path,
+        octets(id="bbbb000011112222", reason="stale", **NONE),
+        octets(id="cccc000011112222", trunk="carrier-2", orig="13105550000"),
+        b"half a li",
+    )
+    return path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What the command prints."""
+    assert main(["calls", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_table_has_all_of_the_log(capsys: pytest.CaptureFixture[str], log: Path) -> None:
+    """Older files first, compressed or not; what is no line is counted on standard error."""
+    assert main(["calls", str(log)]) == 0
+    said = capsys.readouterr()
+    ids = [row.split()[1] for row in said.out.splitlines() if "000011112222" in row]
+    assert [one[0] for one in ids] == ["a", "b", "c"]
+    assert "1 lines are no calls" in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["--trunk", "carrier-2"], "c"),
+        (["--number", "1310"], "c"),
+        (["--number", "+1 (646) 555-0000"], "abc"),
+        (["--verdict", "none"], "b"),
+        (["--verdict", "stored"], "a"),
+        (["--reason", "stale"], "b"),
+        (["--direction", "out"], "a"),
+        (["--since", "2026-11-21"], "bc"),
+        (["--until", "2026-11-21"], "a"),
+        (["--last", "2"], "bc"),
+        (["--last", "0"], "abc"),
+    ],
+)
+def test_calls_are_filtered(
+    capsys: pytest.CaptureFixture[str], log: Path, arguments: list[str], found: str
+) -> None:
+    """By everything an administrator asks for."""
+    rows = shown(capsys, log, "--json", *arguments).splitlines()
+    assert "".join(json.loads(row)["id"][0] for row in rows) == found
+
+
+def test_without_a_question_the_last_ones_are_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """For people; programs get all of them."""
+    path = tmp_path / "calls.jsonl"
+    write(path, *(octets(id=f"{count:016x}") for count in range(120)))
+    assert len(shown(capsys, path).splitlines()) == 52
+    assert len(shown(capsys, path, "--json").splitlines()) == 120
+    assert len(shown(capsys, path, "--trunk", "carrier-1").splitlines()) == 122
+
+
+def test_a_sheet_has_every_call(capsys: pytest.CaptureFixture[str], log: Path) -> None:
+    """With names of columns."""
+    rows = list(csv.DictReader(io.StringIO(shown(capsys, log, "--csv"))))
+    assert [row["id"][0] for row in rows] == ["a", "b", "c"]
+    assert rows[0]["verdict"] == "stored"
+
+
+def test_counts_are_for_people_and_programs(capsys: pytest.CaptureFixture[str], log: Path) -> None:
+    """A table, one JSON object, or a sheet."""
+    assert "REASON" in shown(capsys, log, "--counts")
+    assert json.loads(shown(capsys, log, "--counts", "--json"))["total"]["inbound"] == 2
+    assert len(shown(capsys, log, "--counts", "--csv").splitlines()) == 3
+
+
+@pytest.mark.parametrize("word", ["bbbb000011112222", "bbbb", "1795309815.1"])
+def test_a_call_is_explained_by_its_id(
+    capsys: pytest.CaptureFixture[str], log: Path, word: str
+) -> None:
+    """The log's, its beginning, or the PBX's own; in either way of asking."""
+    for arguments in (["explain", word, log], [log, "--explain", word]):
+        text = shown(capsys, *arguments)
+        assert "reason stale" in text
+        assert "What to do" in text
+
+
+def test_a_reason_word_is_explained_without_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that only the dialplan says."""
+    assert "No listener was known" in shown(capsys, "explain", "listener-down")
+
+
+def test_a_call_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str], log: Path) -> None:
+    """With why it may be so."""
+    assert main(["calls", "explain", "ffff0000", str(log)]) == 1
+    assert "did not announce" in capsys.readouterr().err
+
+
+def configuration(folder: Path, text: str) -> Path:
+    """A configuration file."""
+    path = folder / "pbx-stir.toml"
+    path.write_text(f'state_dir = "{folder}/state"\n[call_log]\n{text}')
+    return path
+
+
+def test_the_log_is_that_of_the_configuration(
+    capsys: pytest.CaptureFixture[str], log: Path, tmp_path: Path
+) -> None:
+    """Where none is named; where it goes elsewhere, how to get it is said."""
+    config = configuration(tmp_path, 'file = "calls.jsonl"')
+    assert len(shown(capsys, "--config", config, "--json").splitlines()) == 3
+    for file, hint in (("-", "journalctl -u"), ("journal", "journalctl -t"), ("syslog", "grep")):
+        config = configuration(tmp_path, f'file = "{file}"')
+        assert main(["calls", "--config", str(config)]) == 2
+        assert hint in capsys.readouterr().err
+
+
+def test_a_hashed_number_is_found_by_the_whole(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the key that the configuration's state folder has."""
+    config = configuration(tmp_path, 'file = "calls.jsonl"\nnumbers = "hash"')
+    hashed = style("hash", hash_key(tmp_path / "state", make=True)).number
+    write(tmp_path / "calls.jsonl", octets(orig=hashed("12125551234"), dest="h:x"))
+    assert len(shown(capsys, "--config", config, "--json", "--number", "12125551234")) > 2
+    assert shown(capsys, "--config", config, "--json", "--number", "12125551235") == ""
+    (tmp_path / "state/call_log/key").unlink()
+    assert main(["calls", "--config", str(config), "--number", "12125551234"]) == 1
+    assert "call_log/key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["none.jsonl"],
+        ["--since", "tomorrow"],
+        ["--number", "alice"],
+        ["--verdict", "good"],
+        ["--last", "-1"],
+        ["explain"],
+        ["explain", "ab"],
+        ["--follow", "-"],
+        ["--follow", "a", "b"],
+    ],
+)
+def test_what_makes_no_sense_is_wrong_use(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """Exit status 2 and a sentence."""
+    assert main(["calls", *arguments]) == 2
+    assert "pbx-stir calls: " in capsys.readouterr().err
+
+
+def test_standard_input_is_read(log: Path) -> None:
+    """From journalctl, zcat or grep."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pbx_stir", "calls", "-", "--json"],
+        input=b"Nov 22 pbx pbx-stir-calls[1]: @cee: " + log.read_bytes(),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_new_calls_are_followed(log: Path) -> None:
+    """Over a rotation, each at once and once."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pbx_stir", "calls", str(log), "--follow", "--json"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    assert running.stdout is not None
+    try:
+        seen = [json.loads(running.stdout.readline())["id"][0] for _ in range(3)]
+        log.rename(log.with_name("calls.jsonl-20261122"))
+        write(log, octets(id="d"))
+        seen.append(json.loads(running.stdout.readline())["id"])
+    finally:
+        running.terminate()
+        running.wait(30)
+        running.stdout.close()
+    assert seen == ["a", "b", "c", "d"]
+
+
+def test_following_ends_in_peace(
+    capsys: pytest.CaptureFixture[str], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C is how it ends; the last calls come first."""
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) > 2:
+            raise KeyboardInterrupt
+        with log.open("ab") as stream:
+            stream.write(b"\n" + octets(id="dddd", reason="revoked") + b"\n")
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    rows = shown(capsys, log, "--follow", "--last", "1", "--json").splitlines()
+    assert [json.loads(row)["id"][0] for row in rows] == ["c", "d", "d"]
+
+
+class Terminal(io.StringIO):
+    """What looks like a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_are_for_terminals(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for whoever has said NO_COLOR, or has a terminal without."""
+
+    def out() -> str:
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        assert main(["calls", str(log)]) == 0
+        return terminal.getvalue()
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[32m" in out()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in out()
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in out()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([[], ["--csv"], ["--counts"], ["--json"]]))
+def test_whatever_stands_in_a_log(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, raw: bytes, form: list[str]
+) -> None:
+    """No traceback, and nothing raw to the terminal."""
+    path = tmp_path / "calls.jsonl"
+    wild = octets(signer="@", trunk="@", reason="@").replace(b"@", raw.replace(b"\n", b""))
+    write(path, octets(), raw, wild, octets(signer=raw.decode("latin-1"), orig="=1"))
+    assert main(["calls", str(path), *form]) == 0
+    said = capsys.readouterr()
+    assert all(one.isprintable() for one in (said.out + said.err).split("\n"))
+
+
+def heavy() -> list[str]:
+    """Modules that this command has no use for."""
+    return ["aiohttp", "cryptography", "panoramisk", "jwt"]
+
+
+def test_nothing_heavy_is_imported(log: Path) -> None:
+    """It answers at once."""
+    code = (
+        "import sys; from pbx_stir.cli.main import main; "
+        f"main(['calls', {str(log)!r}]); print([one for one in {heavy()} if one in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, timeout=60, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_log_that_may_not_be_read_is_said(
+    capsys: pytest.CaptureFixture[str], log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With who may."""
+    whole: Callable[..., object] = Path.open
+
+    def refused(path: Path, *arguments: object) -> object:
+        if path == log:
+            raise PermissionError(13, "Permission denied")
+        return whole(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", refused)
+    for more in ([], ["--follow"]):
+        assert main(["calls", str(log), *more]) == 2
+        assert "Permission denied" in capsys.readouterr().err
