@@ -141,7 +141,7 @@ def _with(before: Journal, plan: Plan, made: list[Path]) -> Journal:
 
 def _write(change: Change, machine: Machine) -> None:
     if change.target:
-        os.symlink(change.target, change.path)
+        _link(change.path, change.target)
         return
     if change.old is not None:
         _replace(change.path, change.new)
@@ -174,9 +174,19 @@ def _replace(
         raise
 
 
+def _link(path: Path, target: str) -> None:
+    """Make a symbolic link, in place of one that is there."""
+    temporary = path.with_name(f".{path.name}-new")
+    temporary.unlink(missing_ok=True)
+    os.symlink(target, temporary)
+    os.replace(temporary, path)
+
+
 def _restore(path: Path, old: bytes | None, *, is_link: bool, machine: Machine) -> None:
-    if is_link or old is None:
+    if old is None:
         path.unlink(missing_ok=True)
+    elif is_link:
+        _link(path, old.decode())
     elif machine.read(path) != old:
         _replace(path, old)
 
@@ -187,8 +197,8 @@ def _undo_one(entry: Entry, machine: Machine) -> str:
     if entry.target:
         if not path.is_symlink() or str(path.readlink()) != entry.target:
             return "kept: it is another one now"
-        path.unlink()
-        return "removed"
+        _restore(path, entry.original, is_link=True, machine=machine)
+        return "removed" if entry.original is None else "as it was"
     current = machine.read(path)
     if current is None:
         return "was gone already"

@@ -35,7 +35,7 @@ class Change:
     ``old`` is None where there is no file yet. ``block``: only the lines between our marks are
     ours, the rest is somebody else's. ``secret``: nothing of it may be shown. ``shipped``: it
     comes as it is with pbx_stir, and need not be shown line by line. ``target`` makes a
-    symbolic link instead of a file. ``mode`` and ``owner`` are for new files; others keep theirs.
+    symbolic link instead of a file, ``old`` being what it led to. ``mode`` and ``owner`` are for new files; others keep theirs.
     """
 
     path: Path
@@ -85,7 +85,8 @@ class Plan:
 def shown(change: Change, *, full: bool = True) -> str:
     """A change as a unified diff; unless ``full``, what is shipped and new on one line."""
     if change.target:
-        return f"new link {change.path} -> {change.target}\n"
+        before = f" (before: {change.old.decode()})" if change.old else ""
+        return f"new link {change.path} -> {change.target}{before}\n"
     if change.secret:
         kind = "new" if change.old is None else "changed"
         return f"{kind} file {change.path} (mode {change.mode:o}; a secret, not shown)\n"

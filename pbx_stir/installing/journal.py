@@ -23,7 +23,8 @@ LARGEST: Final = 64 << 20
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A file that was written.
 
-    ``original`` are its octets before, None where there was none; ``written`` what it was given.
+    ``original`` are its octets before, None where there was none; ``written`` what it was given. Of
+    a symbolic link ``original`` is what it led to, ``target`` what it leads to.
     """
 
     path: str

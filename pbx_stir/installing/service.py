@@ -101,7 +101,7 @@ def _configuration(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
 
 
 def _fill_in(path: Path) -> str:
-    return f"fill in {path}: certificate, anchors, numbers, routes; then: systemctl start pbx-stir"
+    return f"fill in {path}: certificate, anchors, numbers, routes; then start the service"
 
 
 def _copied(
@@ -157,10 +157,17 @@ def _without_systemd(machine: Machine, wishes: Wishes) -> Plan:
 
 
 def _command(machine: Machine) -> Plan:
-    """``pbx-stir`` as a command of everybody's, where there is none yet."""
+    """``pbx-stir`` as a command of everybody's: a link to the program that installs it."""
     program = machine.program() if machine.here else PROGRAM
     path = machine.path(COMMAND)
-    if os.path.lexists(path) or program == COMMAND or program.startswith("/usr/bin/"):
+    if program in {COMMAND, "/usr/bin/pbx-stir"}:
         return Plan()
+    old = None
+    if os.path.lexists(path):
+        found = str(path.readlink()) if path.is_symlink() else ""
+        # another environment's: an upgrade's goes before it, anything else is not ours
+        if found == program or not found.endswith("/bin/pbx-stir"):
+            return Plan()
+        old = found.encode()
     folders = (Folder(path.parent, 0o755),)
-    return Plan((Change(path, None, b"", target=program),), folders)
+    return Plan((Change(path, old, b"", target=program),), folders)

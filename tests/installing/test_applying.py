@@ -108,3 +108,21 @@ def test_undo_goes_on_after_an_error(site: Site) -> None:
     site.undo()
     assert site.read(EXTENSIONS_CONF) == b"; mine\n" + EXTENSIONS
     assert site.journal.load().entries == ()
+
+
+def test_an_upgrade_moves_the_command(site: Site) -> None:
+    """The link of another environment is led to the one that installs, and given back."""
+    link = site.machine.path("/usr/local/bin/pbx-stir")
+    link.symlink_to("/opt/pbx-stir-old/bin/pbx-stir")
+    site.install()
+    assert str(link.readlink()) == "/opt/pbx-stir/bin/pbx-stir"
+    assert not site.plan().changes
+    site.undo()
+    assert str(link.readlink()) == "/opt/pbx-stir-old/bin/pbx-stir"
+
+
+def test_a_command_that_is_no_link_stays(site: Site) -> None:
+    """A program of that name that somebody has put there is his."""
+    site.put("/usr/local/bin/pbx-stir", b"#!/bin/sh\n")
+    site.install()
+    assert site.read("/usr/local/bin/pbx-stir") == b"#!/bin/sh\n"
