@@ -35,7 +35,8 @@ class Change:
     ``old`` is None where there is no file yet. ``block``: only the lines between our marks are
     ours, the rest is somebody else's. ``secret``: nothing of it may be shown. ``shipped``: it
     comes as it is with pbx_stir, and need not be shown line by line. ``target`` makes a
-    symbolic link instead of a file, ``old`` being what it led to. ``mode`` and ``owner`` are for new files; others keep theirs.
+    symbolic link instead of a file, ``old`` being what it led to. ``mode`` and ``owner``
+    are for new files; others keep theirs.
     """
 
     path: Path
