@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import aiohttp
@@ -52,12 +53,17 @@ async def test_what_a_cps_answered_is_counted() -> None:
 
 
 async def test_a_port_that_is_taken() -> None:
-    """Where somebody else listens is said."""
+    """Where somebody else listens is said; the service that follows may listen there too."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(ConfigurationError, match="listen"),
+    ):
+        async with exposing.serving("127.0.0.1", other.getsockname()[1]):
+            pass
     async with exposing.serving("127.0.0.1", 0) as told:
         port = int(told.rpartition(":")[2].partition("/")[0])
-        with pytest.raises(ConfigurationError, match="listen"):
-            async with exposing.serving("127.0.0.1", port):
-                pass
+        async with exposing.serving("127.0.0.1", port) as second:
+            assert second == told
 
 
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
