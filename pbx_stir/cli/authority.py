@@ -7,11 +7,12 @@ issued cannot be revoked yet; certificates are for days, and are issued again.
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pbx_stir.cli import authority_join, authority_members
+from pbx_stir.cli.certificate_files import check_free, pem, pem_key, write
 from pbx_stir.errors import ConfigurationError, MalformedCertificate, MalformedNumber, UsageError
 
 if TYPE_CHECKING:
@@ -36,73 +37,95 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     issue = actions.add_parser(
         "issue", help="certify somebody for numbers or a provider code", allow_abbrev=False
     )
-    for action, days, whose in (
-        (init, ROOT_DAYS, "the authority"),
-        (issue, LEAF_DAYS, "who is certified"),
-    ):
-        action.add_argument("folder", metavar="DIR", help="the authority's folder")
-        action.add_argument("--name", required=True, help=f"the common name of {whose}")
-        action.add_argument("--days", type=float, default=days, help=f"else {days:g}")
-        action.add_argument("--force", action="store_true", help="overwrite what is there")
-    issue.add_argument(
-        "--numbers",
-        action="append",
-        default=[],
-        metavar="NUMBERS",
-        help='"+12125551234" or "+12125551200-+12125551299", several with commas or again',
+    request = actions.add_parser(
+        "request", help="make a key, and a request to send to an authority", allow_abbrev=False
     )
+    join = actions.add_parser(
+        "join", help="take up the file of a group that has certified us", allow_abbrev=False
+    )
+    for action, days in ((init, ROOT_DAYS), (issue, LEAF_DAYS)):
+        action.add_argument("folder", metavar="DIR", help="the authority's folder")
+        action.add_argument("--days", type=float, default=days, help=f"else {days:g}")
+    init.add_argument("--name", required=True, help="the common name of the authority")
+    issue.add_argument("--name", help="the common name of who is certified; else the request's")
+    request.add_argument("--name", required=True, help="the name of your company")
+    for action in (init, issue, request):
+        action.add_argument("--force", action="store_true", help="overwrite what is there")
+    for action in (issue, request):
+        action.add_argument(
+            "--numbers",
+            action="append",
+            default=[],
+            metavar="NUMBERS",
+            help='"+12125551234" or "+12125551200-+12125551299", several with commas or again',
+        )
     issue.add_argument(
         "--spc", action="append", default=[], metavar="CODE", help="a service provider code"
     )
-    issue.add_argument(
-        "--out", required=True, metavar="PREFIX", help="writes PREFIX.pem and PREFIX.key"
-    )
+    issue.add_argument("--out", metavar="PREFIX", help="writes PREFIX.pem and PREFIX.key")
+    authority_members.add_arguments(issue, request)
+    authority_join.add_arguments(join)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make or issue. Raises ``ConfigurationError`` and ``UsageError``."""
-    return _init(args) if args.action == "init" else _issue(args)
+    """Carry the action out. Raises ``ConfigurationError`` and ``UsageError``."""
+    if args.action == "init":
+        return _init(args)
+    if args.action == "request":
+        return authority_members.request(args, tn_auth_list(args.numbers, []))
+    if args.action == "join":
+        return authority_join.run(args)
+    if args.request:
+        if args.spc or args.out:
+            raise UsageError("a request is certified for numbers, into the group's file")
+        listed = tn_auth_list(args.numbers, [])
+        return authority_members.admit(args, listed, *_load(Path(args.folder)))
+    return _issue(args)
 
 
 def _init(args: argparse.Namespace) -> int:
     from pbx_stir.certificates import issuing
+    from pbx_stir.certificates.group import fingerprint
 
     folder = Path(args.folder)
     certificate_file, key_file = folder / "authority.pem", folder / "authority.key"
-    _check_free(args.force, certificate_file, key_file)
+    check_free(args.force, certificate_file, key_file)
     certificate, key = issuing.new_root(args.name, time.time(), args.days)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"cannot make {folder}: {error.strerror}") from error
-    _write(key_file, _pem_key(key), 0o600)
-    _write(certificate_file, _pem(certificate), 0o644)
+    write(key_file, pem_key(key), 0o600)
+    write(certificate_file, pem(certificate), 0o644)
     print(f"{certificate_file}: give this to those who are to trust the authority")
     print(f"{key_file}: keep this secret")
+    print(f"fingerprint: {fingerprint(certificate)}")
     return 0
 
 
 def _issue(args: argparse.Namespace) -> int:
     from pbx_stir.certificates import issuing
 
+    if not args.name or not args.out:
+        raise UsageError("who is certified?", hint="--request FILE, or --name and --out")
     folder = Path(args.folder)
     certificate_file, key_file = Path(args.out + ".pem"), Path(args.out + ".key")
-    _check_free(args.force, certificate_file, key_file)
-    listed = _tn_auth_list(args.numbers, args.spc)
+    check_free(args.force, certificate_file, key_file)
+    listed = tn_auth_list(args.numbers, args.spc)
     root, root_key = _load(folder)
     key = issuing.new_key()
     leaf = issuing.issue_leaf(
         root, root_key, key.public_key(), args.name, listed, time.time(), args.days
     )
-    _write(key_file, _pem_key(key), 0o600)
-    _write(certificate_file, _pem(leaf), 0o644)
+    write(key_file, pem_key(key), 0o600)
+    write(certificate_file, pem(leaf), 0o644)
     print(f"{certificate_file}: valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
     print(f"{key_file}: give this to {args.name} alone")
     return 0
 
 
-def _tn_auth_list(numbers: list[str], spcs: list[str]) -> TnAuthList:
-    """What is to be certified."""
+def tn_auth_list(numbers: list[str], spcs: list[str]) -> TnAuthList:
+    """What is to be certified. Raises ``UsageError``."""
     from pbx_stir.stir.number_set import NumberSet
     from pbx_stir.stir.tnauthlist import TnAuthList
 
@@ -154,36 +177,3 @@ def _load(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     if key.public_key() != certificate.public_key():
         raise UsageError(f"{folder}: authority.key is not the key of authority.pem")
     return certificate, key
-
-
-def _check_free(force: bool, *paths: Path) -> None:
-    for path in paths:
-        if path.exists() and not force:
-            raise UsageError(f"{path} is there already", hint="--force overwrites it")
-
-
-def _write(path: Path, octets: bytes, mode: int) -> None:
-    """Write a new file, never through a link and never readable by others for a moment."""
-    try:
-        path.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(path, flags, mode), "wb") as file:
-            file.write(octets)
-    except OSError as error:
-        raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives import serialization
-
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _pem_key(key: ec.EllipticCurvePrivateKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization
-
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
     from pbx_stir.clients import Clients
+    from pbx_stir.stir.sealing import Opened
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="X25519 private key, PEM: print the PASSporTs that it opens, one a line; without "
         "it, what is stored is counted",
     )
+    parser.add_argument(
+        "--orig",
+        metavar="NUMBER",
+        help="judge what opens for a call from this number, by the anchors of --config: exit "
+        "status 0 where one is valid; single use is not looked at",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from pbx_stir.cli.numbers import canonical
 
     dest = canonical("--dest", args.dest, None)
+    if args.orig and not args.config:
+        raise UsageError("--orig needs --config: whose anchors decide?")
     keys = _keys(args)
     blobs = asyncio.run(_fetch(args, dest))
     if keys is None:
@@ -52,8 +61,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     opened = _opened(blobs, keys, dest)
     print(f"{len(blobs)} entries, {len(opened)} opened", file=sys.stderr)
-    for token in opened:
-        print(token)
+    if args.orig:
+        from pbx_stir.cli.fetch_judged import judged
+
+        return judged(args, opened, dest)
+    for one in opened:
+        print(one.passport)
     return 0 if opened else 1
 
 
@@ -99,7 +112,7 @@ def _keys(args: argparse.Namespace) -> list[X25519PrivateKey] | None:
     return None
 
 
-def _opened(blobs: tuple[bytes, ...], keys: list[X25519PrivateKey], dest: str) -> list[str]:
+def _opened(blobs: tuple[bytes, ...], keys: list[X25519PrivateKey], dest: str) -> list[Opened]:
     from pbx_stir.stir import sealing
 
     found = []
@@ -115,7 +128,7 @@ def _opened(blobs: tuple[bytes, ...], keys: list[X25519PrivateKey], dest: str) -
             # anybody may seal anything to us: what is no token is not for a terminal
             print(f"opened, but not a PASSporT: {opened.passport[:80]!a}", file=sys.stderr)
             continue
-        found.append(opened.passport)
+        found.append(opened)
     return found
 
 
