@@ -212,4 +212,4 @@ def _hour(line: Mapping[str, object]) -> int:
 
 def _encoded(item: Mapping[str, object]) -> bytes:
     # in ASCII, so that no character of a stranger's ends a line of an event
-    return json.dumps(item, separators=(",", ":")).encode("ascii")
+    return json.dumps(item, separators=(",", ":"), allow_nan=False).encode("ascii")

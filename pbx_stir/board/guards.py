@@ -66,9 +66,9 @@ def is_our_own(request: web.Request) -> bool:
     origin = request.headers.get("Origin")
     if origin is None:
         return True
-    parts = urlsplit(origin)
     # behind a proxy the scheme that the browser sees is not the one we see
-    return parts.scheme in {"http", "https"} and parts.netloc.lower() == request.host.lower()
+    host = request.host.lower()
+    return origin.lower() in {f"http://{host}", f"https://{host}"}
 
 
 def guard(hosts: frozenset[str]) -> Middleware:
