@@ -301,6 +301,8 @@ local function carry(of_nonce)
   if not value:match('^[%w._~:/@;=<>"+-]+$') then return end
   session:setVariable("sip_h_Identity", value)
   session:setVariable("exclude_outgoing_extra_header", "(?i)^sip_h_identity$")
+  -- Once the INVITE has been answered it is of no more use: a leg that is made for this one would have it too.
+  session:setVariable("execute_on_media_stir", "unset sip_h_identity")
   set("in_band", "true")
 end
 
@@ -485,6 +487,7 @@ local function serve(direction, trunk, number)
   -- What an earlier hook of this leg gave it to carry was for another trunk, whatever this one's switch says.
   if get("stir_in_band") ~= "" then
     session:setVariable("sip_h_Identity", nil)
+    session:setVariable("execute_on_media_stir", nil)
     set("in_band", "")
   end
   local reason, name, heartbeat = left_alone(call), nil, nil

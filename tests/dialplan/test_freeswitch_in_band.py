@@ -21,6 +21,8 @@ def test_call_is_given_its_identity_header(run: Any) -> None:
     )
     assert done.variables["sip_h_Identity"] == HEADER
     assert done.variables["exclude_outgoing_extra_header"] == "(?i)^sip_h_identity$"
+    # nor does it leave by what the leg that was called is transferred to
+    assert done.variables["execute_on_media_stir"] == "unset sip_h_identity"
     assert "export_vars" not in done.variables
     assert not [name for name in done.variables if name.startswith("stir_identity_")]
     assert done.events[0]["Stir-Headers"] == "1"
@@ -45,9 +47,15 @@ def test_header_that_could_be_syntax_is_not_set(run: Any, header: str) -> None:
 
 def test_header_of_an_earlier_hook_is_taken_back(run: Any) -> None:
     """What the first trunk was to carry does not leave by the second; the dialplan's own stays."""
-    earlier = {**CALL, "stir_in_band": "true", "sip_h_Identity": HEADER}
+    earlier = {
+        **CALL,
+        "stir_in_band": "true",
+        "sip_h_Identity": HEADER,
+        "execute_on_media_stir": "unset sip_h_identity",
+    }
     done = run("outbound", "carrier", answer_ms=2, answer=STORED, channel=earlier)
     assert "sip_h_Identity" not in done.variables
+    assert "execute_on_media_stir" not in done.variables
     watched = {"stir_heartbeat": BEAT, "stir_out_carrier": "monitor"}
     done = run("outbound", "carrier", channel=earlier, globals=watched)
     assert "sip_h_Identity" not in done.variables
