@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, cast
 from urllib.parse import quote
 
+from pbx_stir import __version__
 from pbx_stir.pbx.event_socket import FreeSwitchSettings
 
 PASSWORD: Final = "a-password-never-to-be-logged"
@@ -37,6 +38,7 @@ _COMMANDS: Final = tuple(
         r"api (uuid_getvar) ([!-~]+) ([a-z_]+)",
         r"api (file_exists) ([!-~]+)",
         r"api (module_exists) ([a-z_]+)",
+        r"api (lua) pbx_stir.lua version",
     )
 )
 
@@ -54,6 +56,7 @@ class EventSocketDouble:
         self.globals: dict[str, str] = {"script_dir": "/usr/share/freeswitch/scripts"}
         self.files = {"/usr/share/freeswitch/scripts/pbx_stir.lua"}
         self.modules = {"mod_lua"}
+        self.script_version = __version__
         self.channels: dict[str, dict[str, str]] = {}
         self.answers: list[tuple[str, str]] = []
         self.commands: list[list[str]] = []
@@ -303,6 +306,8 @@ class _Session(asyncio.Protocol):
                 return str(words[0] in double.files).lower()
             case "module_exists":
                 return str(words[0] in double.modules).lower()
+            case "lua":
+                return double.script_version
             case "uuid_getvar" if words[0] in double.channels:
                 return double.channels[words[0]].get(words[1], "_undef_")
             case "uuid_setvar" if double.set_on_channel(*words):

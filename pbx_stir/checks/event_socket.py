@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import re
 import secrets
 from collections.abc import AsyncIterator
 
-from pbx_stir import configured_pbxs
-from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir import __version__
+from pbx_stir.checks.asterisk import check_switches
+from pbx_stir.checks.emergency import compare_emergency
+from pbx_stir.checks.finding import Finding, error, warning
+from pbx_stir.checks.hosts import is_loopback
 from pbx_stir.config import Loaded
-from pbx_stir.errors import ConfigurationError, PbxStirError, PbxUnavailable
+from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx import esl
 from pbx_stir.pbx.esl import Headers
 from pbx_stir.pbx.event_socket import (
@@ -27,29 +29,8 @@ ECHO_SECONDS = 2.5
 SCRIPT = "pbx_stir.lua"
 # The dialplan takes an older heartbeat for that of a listener that has died.
 _STALE_SECONDS = 5
-_SWITCHES = ("on", "off", "monitor")
 _BEAT = re.compile(r"[0-9a-f]+:([0-9]{1,12})", re.ASCII)
 _PATH = re.compile(r"[!-~]{1,1000}", re.ASCII)
-
-
-async def check_freeswitches(loaded: Loaded) -> AsyncIterator[Finding]:
-    """Give what is wrong with the FreeSWITCHes that ``loaded`` names."""
-    try:
-        every = configured_pbxs.freeswitches(loaded)
-    except ConfigurationError:
-        # has its own finding
-        return
-    for settings in every:
-        async for found in check_event_socket(loaded, settings):
-            yield found
-
-
-def is_loopback(host: str) -> bool:
-    """Whether what is sent there stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def check_event_socket(
@@ -86,10 +67,14 @@ async def check_event_socket(
             yield found
         async for found in _heartbeat(connection, seconds, where):
             yield found
+        said = await _ask(connection, "global_getvar stir_emergency")
+        for one in compare_emergency(loaded, "stir_emergency", said, where):
+            yield one
         async for found in _trunks(loaded, connection, where):
             yield found
     except PbxStirError as wrong:
-        yield error("event-socket-broken", wrong.message, where)
+        hint = "is FreeSWITCH overloaded, or being restarted?"
+        yield error("event-socket-broken", wrong.message, where, hint)
     finally:
         await connection.close()
 
@@ -121,8 +106,9 @@ async def _heard(connection: EventSocket, events: asyncio.Queue[Headers]) -> int
 
 
 async def _script(connection: EventSocket, where: str) -> AsyncIterator[Finding]:
-    """Whether FreeSWITCH has Lua, and our script; nothing is run."""
-    if await _ask(connection, "module_exists mod_lua") == "false":
+    """Whether FreeSWITCH has Lua, and our script of this version."""
+    has_lua = await _ask(connection, "module_exists mod_lua") != "false"
+    if not has_lua:
         hint = "install freeswitch-mod-lua, and load it in modules.conf.xml"
         yield error("lua-module-missing", "FreeSWITCH has not loaded mod_lua", where, hint)
     folder = await _ask(connection, "global_getvar script_dir")
@@ -132,6 +118,11 @@ async def _script(connection: EventSocket, where: str) -> AsyncIterator[Finding]
     if await _ask(connection, f"file_exists {path}") == "false":
         hint = f"copy dialplan/freeswitch/{SCRIPT} there"
         yield error("lua-missing", f"FreeSWITCH has no {path}", where, hint)
+    elif has_lua and await _ask(connection, f"lua {SCRIPT} version") != __version__:
+        # it says its version and does nothing; an older one says nothing
+        what = f"{path} is not that of pbx-stir {__version__}"
+        hint = f"copy dialplan/freeswitch/{SCRIPT} and pbx_stir_caller.lua there"
+        yield warning("dialplan-version", what, where, hint)
 
 
 async def _heartbeat(
@@ -150,18 +141,9 @@ async def _heartbeat(
 
 async def _trunks(loaded: Loaded, connection: EventSocket, where: str) -> AsyncIterator[Finding]:
     for section in loaded.values.trunk:
-        switches = []
-        for way in ("out", "in"):
-            name = f"stir_{way}_{section.name}"
-            value = (await _ask(connection, f"global_getvar {name}")).lower()
-            switches.append(value)
-            if value and value not in _SWITCHES:
-                hint = "on, off or monitor; anything else is off"
-                yield error("switch-unknown", f"{name} is {value[:40]!r}", where, hint)
-        if not any(value in {"on", "monitor"} for value in switches):
-            yield note(
-                "trunk-off",
-                f"trunk {section.name} is off both ways",
-                where,
-                f"stir_out_{section.name}=monitor in vars.xml is how to begin",
-            )
+        names = [f"stir_{way}_{section.name}" for way in ("out", "in")]
+        switches = {
+            name: (await _ask(connection, f"global_getvar {name}")).lower() for name in names
+        }
+        for found in check_switches(switches, section.name, where, f"vars.xml: {names[0]}"):
+            yield found

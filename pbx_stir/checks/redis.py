@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 
 from pbx_stir import configured
 from pbx_stir.checks.finding import Finding, error, warning
+from pbx_stir.checks.hosts import is_loopback
+from pbx_stir.checks.places import findings_of, place
 from pbx_stir.config import Loaded, RedisSection
 from pbx_stir.errors import ConfigurationError, StoreUnavailable
 from pbx_stir.redis_backend.settings import RedisSettings
@@ -15,7 +16,7 @@ from pbx_stir.redis_backend.settings import RedisSettings
 async def check_redis(loaded: Loaded) -> AsyncIterator[Finding]:
     """Give what is wrong with ``[cps.redis]``, ``[verification.redis]`` and who needs them."""
     cps, verification = loaded.values.cps, loaded.values.verification
-    where = str(loaded.path)
+    where = place(loaded, "cps.workers")
     if cps.workers > 1 and cps.redis is None:
         yield error(
             "redis-missing",
@@ -27,7 +28,7 @@ async def check_redis(loaded: Loaded) -> AsyncIterator[Finding]:
         yield error(
             "redis-missing",
             'verification.single_use is "redis", and no redis is named',
-            where,
+            place(loaded, "verification.single_use"),
             "add a table [verification.redis] with a url",
         )
     named = {"cps.redis": cps.redis, "verification.redis": verification.redis}
@@ -41,13 +42,14 @@ async def _server(loaded: Loaded, key: str, section: RedisSection) -> AsyncItera
     try:
         settings = configured.redis(loaded, key, section)
     except ConfigurationError as wrong:
-        yield error("redis-wrong", wrong.message, str(loaded.path), wrong.hint)
+        for found in findings_of("redis-wrong", loaded.path, wrong):
+            yield found
         return
-    if not settings.tls and not all(_is_loopback(one.host) for one in settings.addresses):
+    if not settings.tls and not all(is_loopback(one.host) for one in settings.addresses):
         yield warning(
             "redis-cleartext",
             f"{key} is reached over the network without TLS: who calls whom crosses it in clear",
-            str(loaded.path),
+            place(loaded, key),
             "rediss:// in its url, and tls_ca",
         )
     try:
@@ -70,10 +72,3 @@ async def _ask(settings: RedisSettings) -> None:
         await connection.check()
     finally:
         await connection.close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

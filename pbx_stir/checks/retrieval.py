@@ -14,6 +14,7 @@ from pbx_stir.checks.finding import Finding, error
 from pbx_stir.clients import subscribing_exchange
 from pbx_stir.config import Loaded
 from pbx_stir.cps.client import CpsClient
+from pbx_stir.cps.exchange import Exchange
 from pbx_stir.cps.streams import EventStreams
 from pbx_stir.cps.subscription import Wanted
 from pbx_stir.directory.holdings import first_number
@@ -62,13 +63,21 @@ async def _subscribed(loaded: Loaded, wanted: Sequence[Wanted]) -> AsyncIterator
         return
     exchange = subscribing_exchange(loaded)
     try:
-        for one in wanted:
-            try:
-                async with asyncio.timeout(SECONDS), EventStreams(exchange).opened(one, ""):
-                    pass
-            except (PbxStirError, TimeoutError) as wrong:
-                said = wrong.message if isinstance(wrong, PbxStirError) else "no answer in time"
-                what = f"no subscription, calls ask instead: {said}"
-                yield error("subscription-refused", what, one.cps, _HINT)
+        said = await asyncio.gather(*(_opened(exchange, one) for one in wanted))
     finally:
         await exchange.close()
+    for one, why in zip(wanted, said, strict=True):
+        if why:
+            what = f"no subscription, calls ask instead: {why}"
+            yield error("subscription-refused", what, one.cps, _HINT)
+
+
+async def _opened(exchange: Exchange, one: Wanted) -> str:
+    """Subscribe and leave; why that was not possible."""
+    try:
+        async with asyncio.timeout(SECONDS), EventStreams(exchange).opened(one, ""):
+            return ""
+    except PbxStirError as wrong:
+        return wrong.message
+    except TimeoutError:
+        return "no answer in time"

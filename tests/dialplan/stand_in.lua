@@ -126,6 +126,8 @@ session = {
 }
 
 if scenario.no_session then session = nil end
+-- what an API call's answer is written to
+stream = { write = function(_, text) say("streamed", text) end }
 argv = scenario.argv
 argv[0] = script
 dofile(script)

@@ -31,6 +31,7 @@ class Outcome:
     logged: list[str] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    streamed: list[str] = field(default_factory=list)
     slept: int = 0
 
     def stir(self) -> dict[str, str]:
@@ -90,6 +91,8 @@ def _read(text: str) -> Outcome:
                 outcome.logged.append(values[1])
             case "set":
                 outcome.written.append(values[0])
+            case "streamed":
+                outcome.streamed.append(values[0])
             case "regex":
                 outcome.asked.append(values[0])
             case "slept":

@@ -40,7 +40,7 @@ def test_a_wallet_that_is_not_there_is_no_finding(company: Company) -> None:
 
 
 def test_what_is_left_is_counted(company: Company) -> None:
-    """For each CPS, as a note; as a warning where there is none."""
+    """Few for a CPS are a note, none a warning, as many as there should be nothing."""
     (company.folder / "state").mkdir(mode=0o700)
     now = time.time()
     mint = Mint(epoch_of(now))
@@ -50,8 +50,10 @@ def test_what_is_left_is_counted(company: Company) -> None:
     assert (none.code, none.severity, none.where) == ("tokens-none", Severity.WARNING, CPS)
     wallet.put(CPS, mint.epoch, mint.records(3), 10)
     [some] = found(company)
-    assert (some.code, some.severity, some.where) == ("tokens-left", Severity.NOTE, CPS)
+    assert (some.code, some.severity, some.where) == ("tokens-few", Severity.NOTE, CPS)
     assert some.what == "3 storage tokens for today"
+    company.config.write_text(company.config.read_text() + "\n[wallet]\nlow = 60\n")
+    assert found(company) == []
 
 
 def test_what_is_wrong_is_named(company: Company) -> None:
@@ -69,6 +71,6 @@ def test_what_is_wrong_is_named(company: Company) -> None:
     [keys] = folder.glob("*/keys")
     keys.write_bytes(b"junk")
     assert [one.code for one in found(company)] == ["wallet-wrong"]
+    # which has its own finding
     folder.chmod(0o755)
-    [wrong] = found(company)
-    assert "mode 755" in wrong.what
+    assert found(company) == []

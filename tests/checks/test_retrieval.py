@@ -8,10 +8,9 @@ import pytest
 
 from lab.companies import Authority, Company
 from pbx_stir import config
-from pbx_stir.checks import files
 from pbx_stir.checks.retrieval import check_retrieval
+from tests.checks.setups import Manager, files_of
 from tests.cli.conftest import Cps, Office
-from tests.cli.test_check import Manager
 
 
 def company(office: Office, folder: Path, cps: Cps, publish: str, authority: Authority) -> Path:
@@ -66,5 +65,5 @@ def test_cover_without_numbers_is_found_offline(
     """What is wrong with ``[cover]`` and ``[publish]`` has codes of its own."""
     path = company(office, tmp_path, secure, "", office.authority)
     path.write_text(path.read_text() + "\n[cover]\nstores_per_hour = 1.0\n")
-    found = [one.code for one in files.check_files(config.load(path), 1_800_000_000.0)]
+    found = [one.code for one in files_of(config.load(path))]
     assert "cover-wrong" in found

@@ -8,14 +8,12 @@ import pytest
 
 from lab.companies import Authority
 from pbx_stir import config
-from pbx_stir.checks.elsewhere import check_elsewhere
-from pbx_stir.checks.files import check_files
+from pbx_stir.checks import plan
 from pbx_stir.cps.bare import ANY, BareSettings
 from pbx_stir.cps.listening import listening_bare
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.stir.advertisement import Advertisement
-
-NOW = 1_800_000_000.0
+from tests.checks.setups import codes, files_of, looked
 
 
 def load(folder: Path, text: str) -> config.Loaded:
@@ -28,7 +26,7 @@ def load(folder: Path, text: str) -> config.Loaded:
 
 def offline(folder: Path, text: str) -> set[str]:
     """The codes that files give."""
-    return {one.code for one in check_files(load(folder, text), NOW)}
+    return set(codes(files_of(load(folder, text))))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +62,7 @@ def test_numbers_may_be_served_unsealed_alone(tmp_path: Path) -> None:
 
 async def online(folder: Path, text: str) -> list[str]:
     """The codes that asking gives."""
-    return [one.code async for one in check_elsewhere(load(folder, text))]
+    return codes(await looked(plan.connections(load(folder, text))))
 
 
 async def test_advertisements_that_cannot_be_had_are_said(tmp_path: Path) -> None:

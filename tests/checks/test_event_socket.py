@@ -1,9 +1,7 @@
-"""``pbx-stir check``, with a double of a FreeSWITCH's event socket behind the configuration."""
+"""A double of a FreeSWITCH's event socket, healthy and not."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -12,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from lab.event_socket import PASSWORD, EventSocketDouble
-from pbx_stir import config
-from pbx_stir.checks import event_socket, files
+from pbx_stir import __version__, config
+from pbx_stir.checks import event_socket
 from pbx_stir.checks.event_socket import check_event_socket
 from pbx_stir.checks.finding import Finding
-from pbx_stir.cli.main import main
 from pbx_stir.configured_pbxs import freeswitches
+from tests.checks.setups import files_of
 
 CONFIGURATION = """
 state_dir = "state"
@@ -71,9 +69,9 @@ async def codes(folder: Path, double: EventSocketDouble) -> list[str]:
 async def test_freeswitch_that_is_healthy_has_no_findings(
     double: EventSocketDouble, tmp_path: Path
 ) -> None:
-    """Not even a note; and nothing was set or run."""
+    """Not even a note; and nothing was set."""
     assert await codes(tmp_path, double) == []
-    assert not [c for c in double.commands[0] if "setvar" in c or "lua " in c]
+    assert not [c for c in double.commands[0] if "setvar" in c]
     assert double.commands[0][-1] == "exit"
 
 
@@ -138,21 +136,28 @@ async def test_freeswitch_switches(double: EventSocketDouble, tmp_path: Path) ->
     assert await codes(tmp_path, double) == ["switch-unknown", "trunk-off"]
 
 
+async def test_freeswitch_with_a_script_of_another_version(
+    double: EventSocketDouble, tmp_path: Path
+) -> None:
+    """An older one says nothing, another one its own version."""
+    for version in ("", "0.0.1", "-ERR Cannot find script"):
+        double.script_version = version
+        [one] = await found(tmp_path, double)
+        assert (one.code, one.severity.value) == ("dialplan-version", "warning")
+        assert __version__ in one.what
+
+
+async def test_freeswitch_with_other_emergency_numbers(
+    double: EventSocketDouble, tmp_path: Path
+) -> None:
+    """Its list against ours."""
+    double.globals["stir_emergency"] = "110|4711"
+    assert await codes(tmp_path, double) == ["emergency-signed"]
+
+
 def test_freeswitch_password_file_that_is_missing(tmp_path: Path) -> None:
     """The files' check names it."""
     path = written(tmp_path, 1)
     (tmp_path / "fs.password").unlink()
-    said = list(files.check_files(config.load(path), time.time()))
-    assert [one.where for one in said if one.code == "pbx-wrong"] != []
-
-
-async def test_freeswitch_findings_are_in_the_commands_json(
-    double: EventSocketDouble, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One object, exit status 1."""
-    path = written(tmp_path, double.port, "another")
-    arguments = ["check", "--json", "--config", str(path)]
-    status = await asyncio.to_thread(main, arguments)
-    said = json.loads(capsys.readouterr().out)
-    assert (status, said["healthy"]) == (1, False)
-    assert "event-socket-password" in [one["code"] for one in said["findings"]]
+    [one] = [one for one in files_of(config.load(path)) if one.code == "pbx-wrong"]
+    assert one.where.endswith("freeswitch[0].password_file")
