@@ -71,8 +71,11 @@ def _listener(file: str) -> str:
 
 
 def _addresses(host: str, port: int) -> set[bytes]:
-    """Give what the name stands for, as octets in network order."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    """Give what the name stands for, as octets in network order; none where nobody knows it."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return set()
     return {socket.inet_pton(family, str(where[0])) for family, _, _, _, where in found}
 
 

@@ -63,7 +63,7 @@ def running_engine(folder: Path) -> Iterator[str]:
             yield f"unix://{run}/docker.sock"
         finally:
             _stop(process)
-            shutil.rmtree(run, ignore_errors=True)
+            _clear(run)
 
 
 def run_folder(folder: Path) -> Path:
@@ -128,6 +128,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+
+
+def _clear(run: Path) -> None:
+    """Remove the folder, and the network name space that an engine leaves mounted in it."""
+    for mounted in (run / "exec/netns").glob("*"):
+        subprocess.run(["umount", "--lazy", str(mounted)], capture_output=True, check=False)
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def _end_left(run: Path) -> None:

@@ -33,6 +33,38 @@ install_packages() {
     fi
 }
 
+# install_stopped NAME…: the same, but a service that a package has is not started
+install_stopped() {
+    local policy=/usr/sbin/policy-rc.d installed=0
+    if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod 755 "$policy"
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    fi
+    install_packages "$@" || installed=1
+    if [ -n "$(trap -p EXIT)" ]; then
+        rm -f "$policy"
+        trap - EXIT
+    fi
+    return "$installed"
+}
+
+# prepare_docker: Debian's Docker Engine, where none answers; the tests start it and stop it again
+prepare_docker() {
+    local ping='import docker; docker.from_env(timeout=20).ping()'
+    if .venv/bin/python -W ignore -c "$ping" 2>/dev/null; then
+        return 0
+    fi
+    local missing=()
+    PATH=$PATH:/usr/sbin command -v dockerd >/dev/null || missing+=(docker.io)
+    docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null ||
+        missing+=(docker-compose)
+    command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+    if [ "${#missing[@]}" -gt 0 ]; then
+        install_stopped "${missing[@]}" || say "no Docker engine: its tests will be skipped"
+    fi
+}
+
 prepare_environment() {
     local extras=$1 python stamp wanted
     python=$(find_python) || fail "needs python3 >= 3.11"

@@ -7,11 +7,13 @@ with its images in .lab/docker, so that a second run builds nothing that has not
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,8 +51,10 @@ def engine() -> Iterator[Engine]:
     with contextlib.ExitStack() as stack:
         host = os.environ.get("DOCKER_HOST")
         try:
-            docker.from_env(timeout=20).ping()
+            with contextlib.closing(docker.from_env(timeout=20)) as asked:
+                asked.ping()
         except docker.errors.DockerException:
+            _collect()
             reason = docker_engine.why_not()
             if reason:
                 pytest.skip(reason)
@@ -60,6 +64,7 @@ def engine() -> Iterator[Engine]:
                 pytest.skip(f"no Docker engine: {error}")
         environment = os.environ | ({"DOCKER_HOST": host} if host else {})
         client = docker.DockerClient.from_env(environment=environment, timeout=BUILD_SECONDS)
+        stack.callback(_collect)
         stack.callback(client.close)
         if host is not None and str(docker_engine.run_folder(CACHE)) in host:
             # all that is in it is of an aborted run
@@ -68,7 +73,15 @@ def engine() -> Iterator[Engine]:
             for volume in client.volumes.list():
                 volume.remove(force=True)
             client.networks.prune()
+            client.images.prune({"dangling": True, "until": "168h"})
         yield Engine(client, environment)
+
+
+def _collect() -> None:
+    """Let go of the sockets that the SDK leaves to the garbage collector, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

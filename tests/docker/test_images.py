@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -83,9 +84,8 @@ def test_a_cps_by_itself_is_healthy(demo: Any) -> None:
         cap_drop=["ALL"],
     )
     try:
-        for line in container.logs(stream=True):
-            if b"listening on" in line:
-                break
+        with contextlib.closing(container.logs(stream=True)) as lines:
+            assert any(b"listening on" in line for line in lines)
         assert container.exec_run("healthy") == (0, b"healthy\n")
     finally:
         container.remove(force=True, v=True)
