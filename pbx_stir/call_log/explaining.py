@@ -20,7 +20,7 @@ LONGEST: Final = 400
 
 _VERDICTS: Final = {
     "passed": "Verified (TN-Validation-Passed)",
-    "failed": "Forged, damaged or revoked (TN-Validation-Failed)",
+    "failed": "Failed, an Identity header of the call is wrong (TN-Validation-Failed)",
     "none": "Not verified, neither good nor bad (No-TN-Validation)",
     "stored": "Signed and stored (stored)",
     "in-band": "Signed, carried by the call itself (in-band)",
