@@ -61,7 +61,7 @@ def test_the_units_fit_the_service(name: str) -> None:
     """They are ready when they say so, are watched, and reload by SIGHUP, on Debian 12 too."""
     settings = _settings(unit(name, "/bin/true"))
     assert settings["Type"] == "notify"
-    assert settings["ExecReload"] == "kill -HUP $MAINPID"
+    assert settings["ExecReload"] == "/bin/sh -c 'kill -HUP \"$$MAINPID\"'"
     assert int(settings["WatchdogSec"]) >= 10
     assert settings["User"] == "pbx-stir"
     assert settings["StateDirectory"] == name.removesuffix(".service")
