@@ -153,7 +153,9 @@ def _answer(asked: Mapping[str, object], direction: str) -> str:
     if answer != "ok":
         return f"{who}: {answer}, {when}"
     opened = _text(asked, "opened")
-    ours = {"0": "none of them opened", "1": "one of them opened"}.get(opened, f"{opened} opened")
+    # a CPS always gives a few: else nobody could tell them from none
+    none = "none of them opened with a key of ours (some are always dummies)"
+    ours = {"0": none, "1": "one of them opened"}.get(opened, f"{opened} of them opened")
     return f"{who}: {when} it gave {_counted(_text(asked, 'passports'), 'PASSporT')}, {ours}"
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from pbx_stir.call_log.numbers import Style
-from pbx_stir.services.call import Asked, Call, Direction, Outcome, Rejection
+from pbx_stir.services.call import Asked, Call, Direction, Outcome, Reason, Rejection
 from pbx_stir.services.used import Claim
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ class Lines:
             "id": first.call_id,
             "pbx": first.pbx,
             "uniqueid": first.unique_id,
+            "linkedid": first.linked_id,
+            "direction": Direction.INBOUND.value,
+            "trunk": first.trunk,
+            "orig": self._style.number(first.orig),
+            "dest": self._style.number(first.dest),
+            "reason": Reason.CONTESTED.value,
             "claimed_by": second.call_id,
             "note": "two calls claimed this signature; either may be the genuine one",
         }

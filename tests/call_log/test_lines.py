@@ -100,6 +100,11 @@ def test_a_contest_has_a_line_of_its_own(tmp_path: Path) -> None:
     log.close()
     (line,) = lines(path)
     assert (line["event"], line["id"], line["claimed_by"]) == ("contested", "id1", "id2")
+    assert (line["reason"], line["trunk"], line["orig"]) == (
+        "contested",
+        "carrier",
+        shortened(ALICE),
+    )
     assert line["note"] == "two calls claimed this signature; either may be the genuine one"
     assert ALICE not in path.read_text()
 
