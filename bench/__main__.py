@@ -14,6 +14,7 @@ from bench import (
     cycles,
     cycles_report,
     freeswitch,
+    growth,
     services,
     verify,
 )
@@ -26,7 +27,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "name",
-        choices=["calls", "cps", "cycles", "freeswitch", "services", "verify"],
+        choices=["calls", "cps", "cycles", "freeswitch", "growth", "services", "verify"],
         help="what is measured",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
@@ -67,6 +68,9 @@ def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
         case "freeswitch":
             of_hooks = freeswitch.measure(arguments.calls, _say)
             return of_hooks, freeswitch.render(of_hooks)
+        case "growth":
+            grown = growth.measure(_say)
+            return grown, growth.render(grown)
         case "verify":
             of_tokens = verify.measure(arguments.calls, _say)
             return of_tokens, verify.render(of_tokens)

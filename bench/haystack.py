@@ -57,7 +57,7 @@ class _Answering:
         return ("https://cps.example.net",)
 
 
-async def measure(folder: Path, orig: str, dest: str) -> Haystack:
+async def measure(folder: Path, orig: str, dest: str, foreign_blobs: int = FOREIGN) -> Haystack:
     """Search twice, as two calls would, and watch the event loop meanwhile."""
     bench = Bench.of(folder)
     keys = KeyFiles(folder / "keys")
@@ -76,9 +76,9 @@ async def measure(folder: Path, orig: str, dest: str) -> Haystack:
         )
         for jti in "ab"
     ]
-    foreign = [sealing.seal(tokens[0].token, (), stranger, dest) for _ in range(FOREIGN)]
+    foreign = [sealing.seal(tokens[0].token, (), stranger, dest) for _ in range(foreign_blobs)]
     ours = [sealing.seal(token.token, chain, own.public, dest) for token in tokens]
-    cps = _Answering((*foreign[: FOREIGN // 2], *ours, *foreign[FOREIGN // 2 :]))
+    cps = _Answering((*foreign[: foreign_blobs // 2], *ours, *foreign[foreign_blobs // 2 :]))
     keyring = Keyring(keys)
     service = VerificationService(
         callers=Callers({"carrier": Trunk("carrier")}),
@@ -116,7 +116,7 @@ async def measure(folder: Path, orig: str, dest: str) -> Haystack:
     watch.cancel()
     keyring.close()
     pause = round(longest[0] * 1000, 2)
-    return Haystack(FOREIGN, round(spent[0], 1), round(spent[1], 1), pause)
+    return Haystack(foreign_blobs, round(spent[0], 1), round(spent[1], 1), pause)
 
 
 async def _watch(longest: list[float]) -> None:
