@@ -9,8 +9,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
-from pbx_stir import configured
-from pbx_stir.checks.configuration import x5u_settings
+from pbx_stir import configured, configured_mistakes
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.places import findings_of, place
 from pbx_stir.config import Loaded
@@ -110,7 +109,7 @@ def _as_the_service(loaded: Loaded, trust: tuple[str, ...]) -> Iterator[Finding]
         yield from findings_of("anchors-wrong", loaded.path, wrong)
         return
     try:
-        x5u_settings(loaded)
+        configured_mistakes.check_x5u(loaded)
     except ConfigurationError:
         # revocation lists are fetched by the same settings, which have their own finding
         return

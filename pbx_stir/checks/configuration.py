@@ -9,13 +9,20 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from pbx_stir import configured, configured_callers, configured_pbxs, configured_retrieval
-from pbx_stir.certificates.allowed import origin_of
+from pbx_stir import (
+    configured,
+    configured_board,
+    configured_callers,
+    configured_metrics,
+    configured_mistakes,
+    configured_pbxs,
+    configured_retrieval,
+)
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.places import findings_of, place
+from pbx_stir.checks.private import may_write, owner_of
 from pbx_stir.config import CpsSection, Loaded
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
-from pbx_stir.stir.certificate import Anchors
 from pbx_stir.stir.number import NumberSet
 
 Part = tuple[str, Callable[[Loaded], object]]
@@ -42,45 +49,30 @@ def check_part(loaded: Loaded, part: Part) -> Iterator[Finding]:
         yield from findings_of(code, loaded.path, wrong)
 
 
-def _outgoing(loaded: Loaded) -> None:
-    configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
-
-
 def _bare_certificate(loaded: Loaded) -> None:
     outgoing = loaded.values.outgoing
     if not (outgoing.bare_certificate or outgoing.bare_key):
         return
     try:
-        _outgoing(loaded)
+        configured_mistakes.check_tls(loaded)
     except ConfigurationError:
         # has its own finding
         return
     configured.bare_tls(loaded)
 
 
-def _advertisements(loaded: Loaded) -> None:
-    configured.advertisements(loaded, lambda: Anchors.of([]))
-
-
-def x5u_settings(loaded: Loaded) -> None:
-    """What names the servers of certificates. Raises ConfigurationError."""
-    section = loaded.values.verification
-    try:
-        for one in section.x5u_allow:
-            origin_of(one)
-    except UsageError as wrong:
-        raise loaded.wrong("verification.x5u_allow", wrong.message, wrong.hint) from wrong
-    configured.tls_of(loaded, "verification.x5u_tls_ca", section.x5u_tls_ca)
-
-
 def _call_log(loaded: Loaded) -> None:
+    """Whether the service may write it: by root's rights everything can be written."""
+    configured_mistakes.check_call_log(loaded)
     name = loaded.values.call_log.file
-    path = loaded.resolve(name)
-    if name in {"-", "journal", "syslog"} or (path.is_file() and os.access(path, os.W_OK)):
+    owner = owner_of(loaded.resolve(loaded.values.state_dir))
+    if name in {"-", "journal", "syslog"} or os.geteuid() or not owner:
         return
-    if path.exists() or not os.access(path.parent, os.W_OK | os.X_OK):
+    path = loaded.resolve(name)
+    path = path if path.exists() else path.parent
+    if not may_write(path, owner):
         hint = "a file in a folder that the service's user may write"
-        raise loaded.wrong("call_log.file", f"{path} cannot be written", hint)
+        raise loaded.wrong("call_log.file", f"{path} is not for user {owner} to write", hint)
 
 
 PARTS: Final[tuple[tuple[str, Part], ...]] = (
@@ -90,12 +82,14 @@ PARTS: Final[tuple[tuple[str, Part], ...]] = (
     ("cover", ("cover-wrong", configured_retrieval.cover)),
     ("Asterisk's secrets", ("pbx-wrong", configured_pbxs.asterisks)),
     ("FreeSWITCH's passwords", ("pbx-wrong", configured_pbxs.freeswitches)),
-    ("CAs of CPSs", ("tls-ca-wrong", _outgoing)),
+    ("CAs of CPSs", ("tls-ca-wrong", configured_mistakes.check_tls)),
     ("TLS certificate to show", ("tls-certificate-wrong", _bare_certificate)),
-    ("advertisements", ("advertisement-wrong", _advertisements)),
+    ("advertisements", ("advertisement-wrong", configured_mistakes.check_advertisements)),
     ("ENUM", ("enum-wrong", configured.enum)),
-    ("where certificates are fetched", ("x5u-wrong", x5u_settings)),
+    ("where certificates are fetched", ("x5u-wrong", configured_mistakes.check_x5u)),
     ("call log", ("call-log-wrong", _call_log)),
+    ("call board", ("board-wrong", configured_board.settings)),
+    ("metrics", ("metrics-wrong", configured_metrics.listen)),
 )
 
 

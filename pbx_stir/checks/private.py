@@ -41,7 +41,7 @@ def check_private_files(loaded: Loaded) -> Iterator[Finding]:
             code = "key-readable-by-all" if is_key else "secret-readable-by-all"
             what = f"everybody may read the {kind} {path}: it is not used"
             yield error(code, what, where, f"chmod 600 {path}, owned by the service's user")
-        elif mode & stat.S_IRWXG and _owner(path) != 0:
+        elif mode & stat.S_IRWXG and owner_of(path):
             # root's with a group is the usual way to let a service read and not write
             what = f"its group may read the {kind} {path}"
             yield note("private-file-group", what, where, f"chmod 600 {path}")
@@ -68,12 +68,21 @@ def check_state_files(loaded: Loaded) -> Iterator[Finding]:
     if _mode(state) & (stat.S_IRWXG | stat.S_IRWXO):
         what = f"others may look into {state}"
         yield warning("state-dir-open", what, where, f"chmod 700 {state}")
-    opened = [path for path in _files(state) if _mode(path) & stat.S_IRWXO]
+    files, owner = list(_files(state)), owner_of(state)
+    opened = [path for path in files if _mode(path) & stat.S_IRWXO]
     if opened:
-        named = ", ".join(str(one) for one in opened[:_MOST_NAMED])
-        more = f" and {len(opened) - _MOST_NAMED} more" if len(opened) > _MOST_NAMED else ""
-        what = f"others may read {named}{more}"
+        what = f"others may read {_named(opened)}"
         yield error("state-file-open", what, where, f"chmod -R go= {state}")
+    foreign = [path for path in files if owner_of(path) != owner]
+    if foreign:
+        what = f"{_named(foreign)} do not belong to whom {state} belongs to"
+        hint = f"chown -R --reference={state} {state}, and run commands as the service's user"
+        yield error("state-file-owner", what, where, hint)
+
+
+def _named(paths: list[Path]) -> str:
+    more = f" and {len(paths) - _MOST_NAMED} more" if len(paths) > _MOST_NAMED else ""
+    return ", ".join(str(one) for one in paths[:_MOST_NAMED]) + more
 
 
 def _files(state: Path) -> Iterator[Path]:
@@ -99,8 +108,17 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def _owner(path: Path) -> int:
+def owner_of(path: Path) -> int:
+    """Whose it is; root's, where it is not there."""
     try:
         return path.stat().st_uid
     except (OSError, ValueError):
         return 0
+
+
+def may_write(path: Path, user: int) -> bool:
+    """Whether a user may write it, as far as its mode says: of groups nothing is known."""
+    mode = _mode(path)
+    if owner_of(path) == user:
+        return bool(mode & stat.S_IWUSR)
+    return bool(mode & (stat.S_IWGRP | stat.S_IWOTH))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pbx_stir import configured_mistakes
+from pbx_stir.checks import configuration
 from pbx_stir.checks.configuration import serves_calls, serves_cps
 from tests.checks.setups import Setup, files_of
 
@@ -28,6 +32,8 @@ FILES: dict[str, tuple[str, str]] = {
         '[[advertisement]]\nsource = "http://a.example"\n[outgoing]',
     ),
     "enum-wrong": ("[outgoing]", '[enum]\nsuffix = "a b"\n[outgoing]'),
+    "board-wrong": ("[outgoing]", '[board]\nlisten = "127.0.0.1:1"\n[outgoing]'),
+    "metrics-wrong": ("[outgoing]", '[metrics]\nlisten = "nowhere"\n[outgoing]'),
     "country-code-wrong": ('country_code = "1"', 'country_code = "44"'),
 }
 
@@ -89,6 +95,21 @@ def test_a_file_for_a_cps_alone(setup: Setup) -> None:
     assert not serves_calls(setup.loaded)
     setup.company.config.write_text("")
     assert serves_calls(setup.loaded)
+
+
+def test_nothing_is_left_out_that_keeps_the_service_from_starting() -> None:
+    """What it looks at before it starts, each thing is looked at here too."""
+    source = "".join(path.read_text() for path in Path(configuration.__file__).parent.glob("*.py"))
+    # under other names: what they look at is taken apart further
+    elsewhere = {
+        "check_credentials": "check_credential",
+        "check_trust": "check_anchors",
+        "check_proxies": "proxy_of",
+        "check_single_use": "check_redis",
+        "state_dir": "check_state",
+    }
+    for part in configured_mistakes.PARTS:
+        assert elsewhere.get(part.__name__, part.__name__) in source
 
 
 def test_the_check_leaves_nothing_behind(setup: Setup) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pbx_stir import config
-from pbx_stir.checks import private
+from pbx_stir.checks import configuration, private
 from pbx_stir.checks.private import private_files
 from pbx_stir.used_database import UsedDatabase
 from tests.checks.setups import Setup, files_of
@@ -61,9 +61,9 @@ def test_secrets_that_a_group_may_read(setup: Setup, monkeypatch: pytest.MonkeyP
     """Good to know; but root's with the service's group is the usual way."""
     secret = setup.folder / "pbx.secret"
     secret.chmod(0o640)
-    monkeypatch.setattr(private, "_owner", lambda path: 0)
+    monkeypatch.setattr(private, "owner_of", lambda path: 0)
     assert setup.offline() == []
-    monkeypatch.setattr(private, "_owner", lambda path: 1000)
+    monkeypatch.setattr(private, "owner_of", lambda path: 1000)
     [found] = files_of(setup.loaded)
     assert (found.code, found.severity.value) == ("private-file-group", "note")
 
@@ -95,3 +95,21 @@ def test_what_others_keep_in_the_state_folder_is_theirs(setup: Setup) -> None:
         (state / "keys" / f".x{number}").touch(mode=0o604)
     [found] = files_of(setup.loaded)
     assert "and 3 more" in found.what
+
+
+def test_files_of_another_user(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What root's commands left there the service could not use."""
+    [key] = (setup.folder / "state/keys").glob("*.key")
+    monkeypatch.setattr(private, "owner_of", lambda path: 7 if path == key else 0)
+    [found] = files_of(setup.loaded)
+    assert (found.code, str(key) in found.what) == ("state-file-owner", True)
+
+
+def test_a_call_log_that_only_root_may_write(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By root's rights anything can be written: it is looked at as the service's user."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(configuration, "owner_of", lambda path: 4711)
+    [found] = files_of(setup.loaded)
+    assert (found.code, "user 4711" in found.what) == ("call-log-wrong", True)
+    setup.folder.chmod(0o770)
+    assert setup.offline() == []
