@@ -171,6 +171,7 @@ def _plan(machine: Machine, args: argparse.Namespace) -> Plan:
 
 def _undo(machine: Machine, args: argparse.Namespace) -> int:
     from pbx_stir.installing.applying import undo
+    from pbx_stir.installing.asterisk import hooks_left
     from pbx_stir.installing.service import UNITS, USER
 
     journal_file = _journal(machine, args)
@@ -178,6 +179,13 @@ def _undo(machine: Machine, args: argparse.Namespace) -> int:
     if not journal.entries:
         print("nothing to undo")
         return 0
+    left = hooks_left(machine, args.etc) if args.pbx == "asterisk" else ()
+    if left:
+        joined = "\n  ".join(left)
+        raise UsageError(
+            f"still called by your dialplan:\n  {joined}\n",
+            hint="take these lines out first: without the routines they would end the calls",
+        )
     units = [Path(one.path).name for one in journal.entries if one.path.startswith(f"{UNITS}/")]
     start = machine.here and not args.no_start
     status = _run_all([("systemctl", "disable", "--now", *units)] if units and start else [])

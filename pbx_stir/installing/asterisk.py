@@ -25,6 +25,7 @@ from pbx_stir.installing.shipped import shipped
 from pbx_stir.installing.wishes import Wishes
 
 ETC: Final = "/etc/asterisk"
+OWN_FILES: Final = ("pbx-stir.conf", "pbx-stir-test.conf")
 _DEEPEST: Final = 8
 # what the administrator turns, and our own lines beside it
 _SWITCH: Final = re.compile(r"\s*(STIR_[A-Za-z0-9_.-]+)\s*=")
@@ -142,6 +143,22 @@ def plan_asterisk(machine: Machine, wishes: Wishes) -> Plan:
         changes.append(folder.block("cel.conf", lines))
     # the PBX first: the service then finds its user
     return Plan(after=_reloads(machine, wishes)) + plan + Plan(tuple(changes))
+
+
+def hooks_left(machine: Machine, etc: str) -> tuple[str, ...]:
+    """Where the administrator's own dialplan calls our routines, as FILE: LINE.
+
+    Without the routines such a line ends the call.
+    """
+    found: list[str] = []
+    for path in machine.matching(machine.path(etc or ETC), "*.conf"):
+        if path.name in OWN_FILES or not path.is_file():
+            continue
+        with _named(path):
+            text = blocks.take(blocks.text_of(machine.read(path) or b""))
+        calls = (re.match(r"[^;]*\bGosub\(pbx-stir-.*", line) for line in text.splitlines())
+        found += [f"{path}: {one[0].strip()}" for one in calls if one]
+    return tuple(found)
 
 
 def manager_user(secret: str) -> list[str]:

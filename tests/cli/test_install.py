@@ -91,3 +91,19 @@ def test_only_root_changes_this_machine(
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert main(["install", "asterisk", "--apply"]) == 2
     assert "only root" in capsys.readouterr().err
+
+
+def test_hooks_come_out_first(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hook in the administrator's own context would end calls: it is named, nothing undone."""
+    assert _install(root, "--trunk", "a", "--apply") == 0
+    extensions = root / "etc/asterisk/extensions.conf"
+    applied = extensions.read_text()
+    hook = " same => n,Gosub(pbx-stir-outbound,s,1(a,${EXTEN}))"
+    extensions.write_text(f"[office]\n{hook}\n;{hook}\n{applied}")
+    assert _install(root, "--undo") == 2
+    said = capsys.readouterr().err
+    assert said.count("Gosub(pbx-stir-outbound") == 1
+    assert str(extensions) in said
+    assert "#include pbx-stir.conf" in extensions.read_text()
+    extensions.write_text(applied)
+    assert _install(root, "--undo") == 0
