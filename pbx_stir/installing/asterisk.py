@@ -156,7 +156,10 @@ def hooks_left(machine: Machine, etc: str) -> tuple[str, ...]:
             continue
         with _named(path):
             text = blocks.take(blocks.text_of(machine.read(path) or b""))
-        calls = (re.match(r"[^;]*\bGosub\(pbx-stir-.*", line) for line in text.splitlines())
+        calls = (
+            re.match(r"[^;]*\bpbx-stir-(?:inbound|outbound|name|in-band)\b.*", line)
+            for line in text.splitlines()
+        )
         found += [f"{path}: {one[0].strip()}" for one in calls if one]
     return tuple(found)
 
