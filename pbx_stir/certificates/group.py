@@ -262,7 +262,7 @@ def _certificates(pem: str) -> list[x509.Certificate]:
 def _quoted(text: str) -> str:
     """A TOML string of text that needs no escapes. Raises ``MalformedCertificate``."""
     if re.search(r"[\x00-\x1f\x7f\"\\]", text):
-        raise MalformedCertificate(f"cannot be written: {text[:80]!r}")
+        raise MalformedCertificate(f"no name, number or URL for a file: {text[:80]!r}")
     return f'"{text}"'
 
 

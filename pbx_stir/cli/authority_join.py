@@ -3,7 +3,7 @@
 It writes the anchor, our certificate and, between two marks in the configuration, our credential
 and the routes to the others; carried out again with a newer file it replaces these. The first time
 it also adds the tables that a configuration needs and this one has not. All else in that file stays
-as it is, octet for octet. Our key is only looked at.
+as it is, octet for octet, but for blank lines at its end. Our key is only looked at.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Place:
     @property
     def certificate(self) -> Path:
         """Ours, beside its key."""
-        return self.key.with_suffix(".pem")
+        end = "-certificate.pem" if self.key.suffix == ".pem" else ".pem"
+        return self.key.with_name(self.key.stem + end)
 
     @property
     def tls_ca(self) -> Path:
@@ -87,9 +88,7 @@ def run(args: argparse.Namespace) -> int:
     _check_trust(args, read, place)
     member = _ours(read, place)
     configuration = (folder / CONFIGURATION).resolve()
-    is_new = not configuration.exists()
-    state = f'state_dir = "{args.state_dir}"\n' if args.state_dir else ""
-    before = state if is_new else octets_of(str(configuration)).decode("utf-8", "replace")
+    before = _before(args, configuration)
     _check_age(args, read.group, before)
     outside = _outside(before, configuration)
     block = _block_of(args, read.group, member, place, outside)
@@ -105,6 +104,16 @@ def run(args: argparse.Namespace) -> int:
     for note in _notes(read.group, member, place, outside):
         print(f"to do: {note}")
     return 0
+
+
+def _before(args: argparse.Namespace, path: Path) -> str:
+    """The configuration as it is, or what a new one begins with."""
+    if not path.exists():
+        return f'state_dir = "{args.state_dir}"\n' if args.state_dir else ""
+    try:
+        return octets_of(str(path)).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not TOML: {error}") from error
 
 
 def _check_trust(args: argparse.Namespace, read: Read, place: Place) -> None:
