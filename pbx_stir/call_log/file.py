@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Final
 from pbx_stir.call_log.lines import Line, Lines
 from pbx_stir.call_log.numbers import style
 from pbx_stir.call_log.outputs import LogFile, Output, StandardOutput
-from pbx_stir.services.used import Claim
 
 if TYPE_CHECKING:
     from pbx_stir.services.reception import Record
+    from pbx_stir.services.used import Claim
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from pbx_stir.call_log.numbers import Style
 from pbx_stir.services.call import Asked, Call, Direction, Outcome, Reason, Rejection
-from pbx_stir.services.used import Claim
 
 if TYPE_CHECKING:
     from pbx_stir.services.reception import Record
+    from pbx_stir.services.used import Claim
 
 MOST_REJECTIONS: Final = 20
 MOST_ASKED: Final = 16
