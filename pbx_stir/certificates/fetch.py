@@ -16,6 +16,7 @@ import re
 import socket
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -42,6 +43,8 @@ _HEADERS = {
 _MOST_ADDRESSES = 8
 _MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,10})\"?", re.ASCII | re.IGNORECASE)
 _CHUNK_OCTETS = 8 * 1024
+# a fetch, and TLS's own patience with the end of a connection
+_LONGEST_CONNECTION_SECONDS: Final = 60.0
 
 Lookup = Callable[[str, int], Sequence[str]]
 
@@ -156,9 +159,7 @@ class X5uFetcher:
     def _session(self, checked: CheckedUrl) -> aiohttp.ClientSession:
         if checked.is_configured:
             if self._configured is None:
-                self._configured = _new_session(
-                    aiohttp.TCPConnector(resolver=BoundedResolver(), force_close=True)
-                )
+                self._configured = _new_session(_EndingConnector(resolver=BoundedResolver()))
             return self._configured
         if self._strangers is None:
             self._strangers = _new_session(_GlobalConnector(self._resolver))
@@ -191,12 +192,42 @@ class _GlobalResolver(AbstractResolver):
         await self._names.close()
 
 
-class _GlobalConnector(aiohttp.TCPConnector):
+class _EndingConnector(aiohttp.TCPConnector):
+    """Leaves no socket open at its end.
+
+    A connection that is closed says so within TLS and waits for the other side to say it, too: up
+    to 30 s after the loop that it waits in may be gone. What has not ended with this is broken off.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(force_close=True, **options)
+        # with the moment of each; uvloop's cannot be referred to weakly
+        self._given_out: deque[tuple[float, asyncio.Transport]] = deque()
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """Connect, and remember it."""
+        connection = await super().connect(*args, **kwargs)
+        now = time.monotonic()
+        while self._given_out and self._given_out[0][0] < now - _LONGEST_CONNECTION_SECONDS:
+            self._given_out.popleft()
+        if connection.transport is not None:
+            self._given_out.append((now, connection.transport))
+        return connection
+
+    async def close(self, *, abort_ssl: bool = False) -> None:
+        """Close all connections, at once."""
+        await super().close(abort_ssl=abort_ssl)
+        for _, transport in self._given_out:
+            transport.abort()
+        self._given_out.clear()
+
+
+class _GlobalConnector(_EndingConnector):
     """Gives out only connections whose other end is at a globally routable address."""
 
     def __init__(self, resolver: AbstractResolver) -> None:
         # one connection a fetch, no remembered names: each fetch is checked from the beginning
-        super().__init__(resolver=resolver, use_dns_cache=False, force_close=True)
+        super().__init__(resolver=resolver, use_dns_cache=False)
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Connect, and check the socket before anything is asked over it."""

@@ -25,6 +25,8 @@ from pbx_stir.pbx.listener import Listener, Receiver
 from pbx_stir.pbx.pbx_time import PbxTime
 
 _PBX_TIME = re.compile(r"[0-9]{9,11}(\.[0-9]{1,6})?")
+# a user's name as a function of the dialplan takes it
+_WORD = re.compile(r"[A-Za-z0-9_.-]+")
 _CDR_COLUMNS = {
     "STIR_VERSTAT": "stir_verstat",
     "STIR_REASON": "stir_reason",
@@ -141,6 +143,14 @@ class AsteriskPbx(Listener[AmiConnection]):
             "Getvar", (("Variable", "STIR_HEARTBEAT"),), timeout_seconds=self._timing.silence
         )
         return str(answer.value)
+
+    async def _is_alone(self, connection: AmiConnection) -> bool:
+        """Asterisk counts the sessions of our user: one that is logging in is known, too."""
+        sessions = ""
+        if _WORD.fullmatch(self._settings.username):
+            function = f"AMI_CLIENT({self._settings.username},sessions)"
+            sessions = await self._get(connection, "", function)
+        return not self._accompanied and sessions in {"", "0", "1"}
 
     async def _leave(self, connection: AmiConnection) -> None:
         """Take our heartbeat away at once, unless another listener's is there by now."""

@@ -240,14 +240,20 @@ class Listener(ABC, Generic[Kind]):
         """Learn from the heartbeat that ours will take the place of whether we are alone."""
         self._accompanied = not self._is_ours(heartbeat) and _BEAT.fullmatch(heartbeat) is not None
 
+    async def _is_alone(self, _connection: Kind) -> bool:
+        """Whether no other listener is at the PBX, as far as can be known. Raises PbxStirError."""
+        return not self._accompanied
+
     async def _silence(self, connection: Kind) -> None:
         """Let our heartbeat go: to another listener's, or away. Raises PbxStirError.
 
-        The other one writes within a heartbeat: until then calls go on being announced to us.
+        The other one writes within a heartbeat: until then calls go on being announced to us. To
+        take ours away meanwhile could take away the first one of the other, too.
         """
-        give_up_at = self._monotonic() + 1.5 * self._timing.heartbeat
+        is_alone = await self._is_alone(connection)
+        give_up_at = self._monotonic() + 2.5 * self._timing.heartbeat
         while self._is_ours(await self._heartbeat(connection)):
-            if not self._accompanied or self._monotonic() >= give_up_at:
+            if is_alone or self._monotonic() >= give_up_at:
                 await self._tell(connection, self.nobody)
                 return
             await asyncio.sleep(self._timing.heartbeat / 20)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
+import ssl
+import threading
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.companies import tls_certificate
 from pbx_stir.certificates.fetch import (
     MAX_OCTETS,
     X5uFetcher,
@@ -325,6 +332,46 @@ def test_no_header_breaks_the_reading_of_cache_control(values: list[str]) -> Non
 def test_cache_control_is_read(values: list[str], seconds: float | None) -> None:
     """RFC 9111 section 5.2.2: max-age counts where keeping is not forbidden."""
     assert _max_age(values) == seconds
+
+
+def stalled(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Take one connection, shake hands, and never say anything again, not even the end."""
+    with contextlib.suppress(OSError):
+        connection, _ = listener.accept()
+        with context.wrap_socket(connection, server_side=True) as secured:
+            while secured.recv(1000):
+                pass
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_nothing_is_left_open_when_the_loop_ends(tmp_path: Path, loop: str) -> None:
+    """Also to a server that never agrees to the end of a connection."""
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    certificate, key, ca = tls_certificate(tmp_path, "x5u", ["127.0.0.1"])
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_tls.load_cert_chain(certificate, key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=stalled, args=(listener, server_tls))
+        thread.start()
+        origin = ("127.0.0.1", listener.getsockname()[1])
+
+        async def fetch() -> None:
+            client = ssl.create_default_context(cafile=ca)
+            rule = EgressRule(origins=frozenset({origin}))
+            fetcher = X5uFetcher(rule=rule, origin_tls={origin: client}, seconds=0.5)
+            with pytest.raises(CertificateUnavailable):
+                await fetcher.fetch(f"https://127.0.0.1:{origin[1]}/alice.pem")
+            await fetcher.close()
+
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(fetch())
+            gc.collect()
+        # the other side sees the end of the connection
+        thread.join(10)
+        assert not thread.is_alive()
+    assert [str(one.message) for one in said if one.category is ResourceWarning] == []
 
 
 def test_the_system_resolves_loopback() -> None:

@@ -303,6 +303,23 @@ async def test_stop_leaves_the_heartbeat_of_another_listener() -> None:
         assert pbx.variables["STIR_HEARTBEAT"] == f"{'e' * 16}:{NOW}"
 
 
+async def test_stop_waits_for_the_first_heartbeat_of_another_listener() -> None:
+    """One that has only logged in: a heartbeat taken away then could be its first one."""
+    async with FakeAsterisk() as pbx:
+        adapter = AsteriskPbx(pbx.settings(), Desk(), timing=Timing(heartbeat=60))
+        task = await started(adapter)
+        pbx.variables["AMI_CLIENT(pbx-stir,sessions)"] = "2"
+        stopping = asyncio.create_task(adapter.stop())
+        await pbx.until(lambda: pbx.connections[0][-1].get("Variable") == "STIR_HEARTBEAT")
+        assert not stopping.done()
+        pbx.variables["STIR_HEARTBEAT"] = f"{'e' * 16}:{NOW}"
+        async with asyncio.timeout(10):
+            await stopping
+            await task
+        assert pbx.variables["STIR_HEARTBEAT"] == f"{'e' * 16}:{NOW}"
+        assert ("", "STIR_HEARTBEAT", "") not in pbx.writes
+
+
 async def test_stop_before_the_first_connection_ends() -> None:
     """A PBX that was never there does not keep the daemon from stopping."""
     async with FakeAsterisk() as pbx:
