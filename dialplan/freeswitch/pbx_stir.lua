@@ -410,7 +410,7 @@ local function inbound(trunk, did)
   return {
     direction = "inbound", trunk = trunk, uuid = get("uuid"), legs = {},
     orig = get("caller_id_number"), dest = first(did, get("destination_number")),
-    restricted = is_restricted({}), came_in = trunk, came_in_id = get("uuid"), originator = "", account = "",
+    restricted = is_restricted({}), came_in = trunk, came_in_id = get("stir_first_id"), originator = "", account = "",
     linked = first(get("call_uuid"), get("uuid")), identities = identities(),
   }
 end
@@ -478,7 +478,9 @@ local function serve(direction, trunk, number)
     -- it, is never signed for one of our own numbers.
     session:setVariable("stir_came_in", trunk)
     session:setVariable("stir_came_in_id", get("uuid"))
-    inherit({ "came_in", "came_in_id" })
+    -- The same for legs that ask again: by it they are known as one call. A call_uuid changes in a bridge.
+    session:setVariable("stir_first_id", first(get("stir_first_id"), get("uuid")))
+    inherit({ "came_in", "came_in_id", "first_id" })
   end
   local call = (direction == "inbound" and inbound or outbound)(trunk, number)
   call.mode = mode_of(direction, trunk)

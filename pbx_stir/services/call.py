@@ -109,7 +109,8 @@ class Call:
     wish that orig is not shown. ``originator`` are the names of who placed it, most specific first
     (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a
     call that began here, and ``came_in_id`` the ``unique_id`` that it had there, empty where the
-    leg has not inherited it. ``identity`` are the values of the Identity headers that the call
+    leg has not inherited it; of an inbound call it is that of the first of its legs to ask, which
+    may be itself. ``identity`` are the values of the Identity headers that the call
     itself carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and
     ``headers`` how many Identity headers its leg can be given.
     """

@@ -10,7 +10,7 @@ One entry lives through these states, always by a function below::
        ^                   |                                                  |
        +-----give_back-----+                    RESERVED <--reserve-----------+
 
-* reserve: the first claim gets FRESH; the same call again (same PBX, linked id, trunk, numbers)
+* reserve: the first claim gets FRESH; the same call again (same PBX, first leg, trunk, numbers)
   gets SAME, and holds the entry as well; another one gets TAKEN, unless the entry is REUSABLE: then
   AGAIN.
 * A claim that dies in its hold gives back; the entry goes with the last of its call's claims. What
@@ -36,7 +36,8 @@ FAILOVER_SECONDS: Final = 5.0
 class Claim(msgspec.Struct, frozen=True):
     """A call that wants a PASSporT: where it is, and what tells that it asks again.
 
-    ``call_id`` is the call log's id.
+    ``linked_id`` is that of the first leg that asked, which those made for it have inherited: what
+    a PBX calls so is, once two calls are bridged, the same for both. ``call_id`` is the call log's.
     """
 
     pbx: str

@@ -163,9 +163,9 @@ class _Search:
         self._seen: set[Opened] = set()
         self._found: list[Found] = []
         orig, dest = numbers.shown
-        self._claim = Claim(
-            call.pbx, call.unique_id, call.linked_id, call.trunk, orig, dest, call_id
-        )
+        # a linked id is, after a bridge, that of another call
+        first_id = call.came_in_id or call.linked_id
+        self._claim = Claim(call.pbx, call.unique_id, first_id, call.trunk, orig, dest, call_id)
 
     @property
     def _moment(self) -> float:

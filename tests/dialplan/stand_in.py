@@ -36,7 +36,7 @@ class Outcome:
 
     def stir(self) -> dict[str, str]:
         """The variables of the contract, without the mark of where it came in and its heirs."""
-        hidden = {"stir_came_in", "stir_came_in_id"}
+        hidden = {"stir_came_in", "stir_came_in_id", "stir_first_id"}
         return {
             name.removeprefix("stir_"): value
             for name, value in self.variables.items()

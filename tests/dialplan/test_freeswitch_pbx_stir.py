@@ -22,7 +22,7 @@ def test_inbound_call_is_held_until_its_answer(run: Any) -> None:
     assert done.variables["stir_came_in"] == "carrier"
     inherited = done.variables["export_vars"].split(",")
     assert done.variables["stir_came_in_id"] == CALL["uuid"]
-    marks = {"stir_came_in", "stir_came_in_id"}
+    marks = {"stir_came_in", "stir_came_in_id", "stir_first_id"}
     assert {*marks, "stir_verstat", "stir_reason", "stir_id"} <= set(inherited)
     assert len(set(inherited)) == len(inherited)
     assert done.variables["api_hangup_hook"] == "lua pbx_stir.lua ended leg-1 ${answer_epoch}"
@@ -131,7 +131,7 @@ def test_monitor_holds_nothing_and_sets_nothing(
     if not broken:
         assert [event["Stir-Mode"] for event in done.events] == ["monitor"] * (heartbeat == BEAT)
     assert done.stir() == {}
-    marks = ["stir_came_in", "stir_came_in_id", "export_vars"]
+    marks = ["stir_came_in", "stir_came_in_id", "stir_first_id", "export_vars"]
     expected = marks if direction == "inbound" else []
     assert done.written == expected
 

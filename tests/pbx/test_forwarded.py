@@ -284,6 +284,21 @@ async def test_whoever_was_joined_with_a_call_has_his_own_mark(scene: Scene, way
     assert not of_alice(leg, alice)
 
 
+async def test_a_stranger_who_asks_again_after_a_bridge_is_not_the_same_call(scene: Scene) -> None:
+    """He has been joined with Alice, says her number, and is sent in once more."""
+    alice = await scene.arrives("51")
+    await scene.caller.set_global("JOIN", await scene.name(alice))
+    stranger = await scene.arrives("58")
+    await scene.peer(stranger)
+    given = {"Context": "from-carrier", "Exten": f"*{alice.dest}", "Priority": "1"}
+    await scene.ask("Redirect", Channel=stranger.unique_id, **given)
+    await eventually(lambda: len(scene.of("in")) == 3)
+    again = scene.of("in")[2]
+    assert (again.orig, again.dest, again.linked_id) == (alice.orig, alice.dest, alice.linked_id)
+    assert alice.came_in_id == alice.unique_id
+    assert again.came_in_id == stranger.unique_id
+
+
 async def test_a_stranger_who_takes_a_phone_s_place_has_his_own_mark(scene: Scene) -> None:
     """A phone holds Alice and a stranger, and joins the two; then the stranger is sent out."""
     alice = await scene.arrives("50")

@@ -144,6 +144,18 @@ async def test_a_failover_is_noted_and_an_ordinary_call_is_not() -> None:
     assert second.detail == "again after call id-1.1 ended unanswered"
 
 
+async def test_who_was_joined_with_a_call_is_not_that_call() -> None:
+    """A bridge gives both one linked id; a leg that was made for a call says its first one."""
+    world = World()
+    world.put(world.token())
+    first = await confirmed(world, call(came_in_id="1.1"))
+    assert first.verstat is Verstat.PASSED
+    stranger = call(unique_id="2.2", linked_id="1.1", came_in_id="2.2")
+    assert (await verify(world, stranger)).reason is Reason.REPLAYED
+    leg = call(unique_id="3.3", linked_id="1.1", came_in_id="1.1")
+    assert (await verify(world, leg)).verstat is Verstat.PASSED
+
+
 async def test_a_reason_for_calling_comes_with_the_name() -> None:
     """crn is given where the call passed: the PASSporT's own, or that of the one with the name."""
     world = World()
