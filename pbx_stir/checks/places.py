@@ -15,9 +15,9 @@ from pbx_stir.errors import ConfigurationError, PbxStirError
 # how a part says that it was given a file which a check of who may read it names
 OPEN_TO_EVERYONE: Final = "is open to everyone"
 OTHERS_MAY_READ: Final = "others may read"
-_USUAL_HINT: Final = "docs/configuration.md says what the key takes"
-_KEY_AND_WHAT: Final = re.compile(
-    r"(:[0-9]+)?: ([a-z_]+(?:[\w.\[\]-]|\b and \b)*): (.+)", re.DOTALL
+_USUAL_HINT: Final = "docs/configuration.md has every key, and an example"
+_PLACE: Final = re.compile(
+    r"(?P<line>:[0-9]+)?(?:: (?P<key>[a-z_]+(?:[\w.\[\]-]|\b and \b)*))?: (?P<what>.+)", re.DOTALL
 )
 
 
@@ -35,11 +35,10 @@ def findings_of(code: str, path: Path, wrong: PbxStirError) -> Iterator[Finding]
     for one in wrong.each if isinstance(wrong, ConfigurationError) else (wrong,):
         if OPEN_TO_EVERYONE in one.message:
             continue
-        found = None
-        if one.message.startswith(str(path)):
-            found = _KEY_AND_WHAT.fullmatch(one.message, len(str(path)))
-        hint = one.hint or _USUAL_HINT
-        if found is None:
-            yield error(code, one.message, str(path), hint)
-        else:
-            yield error(code, found[3], f"{path}{found[1] or ''}: {found[2]}", hint)
+        what, where = one.message, str(path)
+        if what.startswith(where):
+            found = _PLACE.fullmatch(what, len(where))
+            if found is not None:
+                key = f": {found['key']}" if found["key"] else ""
+                what, where = found["what"], f"{where}{found['line'] or ''}{key}"
+        yield error(code, what, where, one.hint or _USUAL_HINT)

@@ -24,7 +24,7 @@ from pbx_stir.checks.elsewhere import check_advertisements, check_bare_cps
 from pbx_stir.checks.event_socket import check_event_socket
 from pbx_stir.checks.presented import check_presented
 from pbx_stir.checks.private import check_private_files, check_state_files
-from pbx_stir.checks.redis import check_redis
+from pbx_stir.checks.redis import check_redis, wants_redis
 from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.checks.running import Check
 from pbx_stir.checks.state import check_state
@@ -92,7 +92,8 @@ def connections(loaded: Loaded) -> list[Check]:
             checks.append(Check(section.x5u, partial(check_x5u, loaded, index)))
     if configuration.serves_cps(loaded):
         checks.append(Check("[cps]: does it answer", partial(check_cps_running, loaded)))
-    checks.append(Check("Redis", partial(check_redis, loaded)))
+    if wants_redis(loaded):
+        checks.append(Check("Redis", partial(check_redis, loaded)))
     return checks
 
 

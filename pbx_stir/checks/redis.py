@@ -13,6 +13,13 @@ from pbx_stir.errors import ConfigurationError, StoreUnavailable
 from pbx_stir.redis_backend.settings import RedisSettings
 
 
+def wants_redis(loaded: Loaded) -> bool:
+    """Whether something of the configuration is kept on Redis, or would have to be."""
+    cps, verification = loaded.values.cps, loaded.values.verification
+    named = cps.redis is not None or verification.redis is not None
+    return named or cps.workers > 1 or verification.single_use == "redis"
+
+
 async def check_redis(loaded: Loaded) -> AsyncIterator[Finding]:
     """Give what is wrong with ``[cps.redis]``, ``[verification.redis]`` and who needs them."""
     cps, verification = loaded.values.cps, loaded.values.verification

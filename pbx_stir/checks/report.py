@@ -63,16 +63,18 @@ def as_text(examination: Examination) -> str:
 
 def summary(examination: Examination) -> str:
     """How many checks there were, and what they found, for a line of a monitor."""
-    checks = f"{len(examination.about)} checks of {examination.path}"
+    checks = f"{_counted(len(examination.about), 'check')} of {examination.path}"
     counts = [
-        f"{count} {_WORDS[one]}{'' if count == 1 else 's'}"
-        for one in _HEADINGS
-        if (count := examination.count(one))
+        _counted(count, _WORDS[one]) for one in _HEADINGS if (count := examination.count(one))
     ]
     if not counts:
         return f"{checks}, nothing found"
     wrong = "nothing wrong, " if examination.healthy else ""
     return f"{checks}: {wrong}{', '.join(counts)}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _shown(one: Finding) -> Iterator[str]:

@@ -62,7 +62,7 @@ async def try_round_trip(loaded: Loaded, cps: str) -> AsyncIterator[Finding]:
     """Give what goes wrong with a PASSporT of ours through ``cps``."""
     signer = _signer(loaded, time.time())
     if isinstance(signer, str):
-        hint = "what else is found says what to mend; with nothing to sign there is nothing to try"
+        hint = "mend that first, then check again"
         yield note("round-trip-skipped", f"no PASSporT was sent through it: {signer}", cps, hint)
         return
     async with AsyncExitStack() as stack:

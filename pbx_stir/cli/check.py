@@ -7,6 +7,7 @@ wrong use.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
     from pbx_stir.checks.examination import examine
     from pbx_stir.checks.report import as_json, as_text
 
+    # what our parts log of what they meet is said by findings
+    logging.getLogger().addHandler(logging.NullHandler())
     examination = examine(Path(args.config), offline=args.offline)
     print(as_json(examination) if args.json else as_text(examination))
     status = 0 if examination.healthy else 1

@@ -183,6 +183,29 @@ source = "https://{place}/{index}.json"
     assert "x5u-unreachable" in codes
 
 
+def test_what_is_logged_on_the_way_stays_unsaid(setup: Setup) -> None:
+    """A finding says it; standard error stays empty."""
+    setup.append('\n[[advertisement]]\nsource = "missing.json"\n')
+    arguments = ["check", "--json", "--config", str(setup.company.config)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pbx_stir", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    codes = [one["code"] for one in json.loads(done.stdout)["findings"]]
+    assert "advertisement-unusable" in codes
+
+
+def test_wrong_use() -> None:
+    """Has an exit status of its own."""
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--nonsense"])
+    assert ended.value.code == 2
+
+
 def test_nothing_is_said_but_the_answer(setup: Setup, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --json it is a page, and standard error stays empty."""
     setup.drop("[[trunk]]")

@@ -27,6 +27,7 @@ def test_an_error_is_taken_apart(tmp_path: Path) -> None:
             ConfigurationError(f"{file}:3: trunk[0].name: a second trunk 'a'", hint="rename it"),
             ConfigurationError(f"{file}: verification.crls and crl_signers: no list"),
             ConfigurationError(f"{file}: pbx.secret is open to everyone"),
+            ConfigurationError(f"{file}:7: not TOML: a bracket (at line 7)"),
             ConfigurationError("cannot list /a: no"),
         ]
     )
@@ -34,6 +35,7 @@ def test_an_error_is_taken_apart(tmp_path: Path) -> None:
     assert found == [
         ("a second trunk 'a'", f"{file}:3: trunk[0].name"),
         ("no list", f"{file}: verification.crls and crl_signers"),
+        ("not TOML: a bracket (at line 7)", f"{file}:7"),
         ("cannot list /a: no", str(file)),
     ]
     [one] = findings_of("x5u-wrong", file, UsageError("no such port"))

@@ -9,7 +9,7 @@ import pytest
 
 from lab.redis_servers import RedisServer, free_ports, running_redis
 from pbx_stir import config
-from pbx_stir.checks.redis import check_redis
+from pbx_stir.checks.redis import check_redis, wants_redis
 
 
 @pytest.fixture
@@ -29,6 +29,7 @@ async def codes(folder: Path, text: str) -> list[str]:
 async def test_no_redis_is_no_finding(tmp_path: Path) -> None:
     """Who needs none hears nothing of it."""
     assert await codes(tmp_path, "") == []
+    assert not wants_redis(config.load(tmp_path / "pbx-stir.toml"))
 
 
 async def test_a_redis_as_it_should_be_is_no_finding(tmp_path: Path, server: RedisServer) -> None:
@@ -56,6 +57,7 @@ async def test_nobody_there_is_found(tmp_path: Path) -> None:
 async def test_a_missing_table_is_found(tmp_path: Path, text: str) -> None:
     """The services would not start."""
     assert await codes(tmp_path, text) == ["redis-missing"]
+    assert wants_redis(config.load(tmp_path / "pbx-stir.toml"))
 
 
 async def test_a_url_that_is_none_is_found(tmp_path: Path) -> None:

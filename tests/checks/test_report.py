@@ -37,6 +37,7 @@ def test_the_page() -> None:
 def test_summaries() -> None:
     """Nothing, notes alone, and more."""
     assert summary(Examination(FILE, ("a",) * 7, ())) == f"7 checks of {FILE}, nothing found"
+    assert summary(Examination(FILE, ("a",), FOUND[:1])) == f"1 check of {FILE}: 1 error"
     notes = Examination(FILE, (), FOUND[2:])
     assert summary(notes) == f"0 checks of {FILE}: nothing wrong, 2 notes"
     assert notes.healthy
