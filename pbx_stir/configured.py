@@ -245,10 +245,10 @@ def enum(loaded: Loaded) -> EnumDirectory | None:
 def bare_tls(loaded: Loaded) -> ssl.SSLContext | None:
     """TLS to CPSs of unsealed PASSporTs, with our certificate for those that ask for one."""
     section = loaded.values.outgoing
+    if (section.bare_certificate is None) != (section.bare_key is None):
+        raise loaded.wrong("outgoing", "bare_certificate and bare_key go together")
     context = tls_of(loaded, "outgoing.tls_ca", section.tls_ca)
     if section.bare_certificate is None or section.bare_key is None:
-        if section.bare_certificate or section.bare_key:
-            raise loaded.wrong("outgoing", "bare_certificate and bare_key go together")
         return context
     context = context or ssl.create_default_context()
     loaded.read_private("outgoing.bare_key", section.bare_key)

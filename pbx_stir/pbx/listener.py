@@ -186,7 +186,7 @@ class Listener(ABC, Generic[Kind]):
             self._log.warning("a contested call could not be marked: %s", error)
 
     def serve_by(self, receiver: Receiver) -> None:
-        """Give calls that come from now on to another receiver; those in hand stay where they are."""
+        """Give the calls to come to another receiver; those in hand stay where they are."""
         self._receiver = receiver
 
     @property

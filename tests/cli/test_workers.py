@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from pbx_stir.cli.main import main
 from pbx_stir.cli.workers import held_port
 from pbx_stir.errors import ConfigurationError
+from tests.notifying import Notified, said
 
 # Workers that say what befalls them on standard error. {first} is what each does before
 # it has said what signals do, {work} once it is ready.
@@ -42,7 +44,22 @@ def work(desk):
     say("orphaned", desk.index)
     return 0
 
-sys.exit(workers.run_workers({count}, work))
+from pbx_stir.service_manager import ServiceManager
+sys.exit(workers.run_workers({count}, work, ServiceManager.of(os.environ)))
+"""
+# a worker that lives in an event loop, as a CPS does
+LOOP = """
+    import asyncio
+    async def live():
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, ended)
+        loop.add_signal_handler(signal.SIGHUP, lambda: desk.ready("done"))
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        signal.signal(signal.SIGUSR2, lambda *_: time.sleep(60))
+        say("process", desk.index, os.getpid())
+        desk.say_ready("http://x")
+        await desk.attend()
+    asyncio.run(live())
 """
 
 
@@ -87,6 +104,46 @@ def crew(
         process.wait()
         assert process.stderr is not None
         process.stderr.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Notified]:
+    """A service manager, with a watchdog that has time on a busy machine."""
+    with Notified(str(tmp_path / "notify")) as told:
+        monkeypatch.setenv("NOTIFY_SOCKET", told.address)
+        monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+        yield told
+
+
+def test_the_parent_tells_the_manager(manager: Notified) -> None:
+    """Once for all of them: ready, reloading until each has read its files, alive, stopping."""
+    with crew(LOOP) as running:
+        running.until(listening)
+        manager.wait(said("READY=1\nSTATUS=listening on http://x, 3 workers"))
+        manager.wait(lambda got: got.count("WATCHDOG=1") >= 2)
+        running.process.send_signal(signal.SIGHUP)
+        manager.wait(lambda got: sum("READY=1" in one for one in got) == 2)
+        running.process.send_signal(signal.SIGUSR1)
+        running.process.terminate()
+        assert running.process.wait(10) == 0
+    words = [one.split("=")[0] for one in manager.read() if one != "WATCHDOG=1"]
+    assert words == ["READY", "RELOADING", "READY", "STOPPING"]
+
+
+def test_a_frozen_worker_is_not_kept_alive(manager: Notified) -> None:
+    """One whose event loop stands still is enough; its process lives, and so do the others."""
+    with crew(LOOP) as running:
+        running.until(listening)
+        manager.wait(said("WATCHDOG=1"))
+        os.kill(running.pids()["1"], signal.SIGUSR2)
+        # each keep-alive that is still sent was earned before; then none comes
+        give_up_at = time.monotonic() + 30
+        count = -1
+        while (now := manager.read().count("WATCHDOG=1")) != count:
+            assert time.monotonic() < give_up_at
+            count = now
+            time.sleep(4)
+        assert running.process.poll() is None
 
 
 def listening(said: list[str]) -> bool:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.pbx
 HELD_SECONDS = 0.3
 BETWEEN_SECONDS = 0.05
 BUDGET_MS = 9_000
+READ_AGAIN = "configuration read again"
 
 
 @asynccontextmanager
@@ -70,6 +71,11 @@ def logged_in(service: Service) -> Callable[[], bool]:
     return lambda: "logged in at" in service.said
 
 
+def has_read(service: Service, times: int) -> Callable[[], bool]:
+    """Whether a service has read its configuration again so often."""
+    return lambda: service.said.count(READ_AGAIN) >= times
+
+
 async def test_an_upgrade_and_a_reload_miss_no_call(caller: Caller, tmp_path: Path) -> None:
     """The new one is started, the old one ended, and the new one reads two configurations: of the
     calls that come all the while, one after the other, each has one verdict, in time."""
@@ -103,12 +109,10 @@ async def test_an_upgrade_and_a_reload_miss_no_call(caller: Caller, tmp_path: Pa
                     text.replace("[publish]", "[publish]\nkey_days = 3.0", 1),
                     text.replace("[verification]", '[verification]\nspc = "refuse"', 1),
                 ):
-                    said = new.said.count("configuration read again")
+                    wanted = new.said.count(READ_AGAIN) + 1
                     company.config.write_text(changed)
                     os.kill(new.pid, signal.SIGHUP)
-                    await eventually(
-                        lambda said=said: new.said.count("configuration read again") > said, 30
-                    )
+                    await eventually(has_read(new, wanted), 30)
                     await more(tags, 10)
             await each_was_served_once(caller, tags, company.folder / "calls.jsonl")
     assert "Traceback" not in old.said + new.said
