@@ -42,7 +42,7 @@ class Counts:
     hours: dict[datetime, Hour] = field(default_factory=dict)
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     contested: int = 0
-    _last: tuple[datetime, datetime] | None = None
+    _begun: dict[datetime, datetime] = field(default_factory=dict)
 
     def add(self, line: CallLine) -> None:
         """Count one line."""
@@ -63,7 +63,14 @@ class Counts:
         self.reasons[key] += 1
 
     def _hour(self, at: datetime) -> Hour:
-        began = at.replace(minute=0, second=0, microsecond=0)
+        quarter = at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0)
+        began = self._begun.get(quarter)
+        if began is None:
+            # some zones are half an hour off, or a quarter
+            began = quarter.astimezone().replace(minute=0)
+            if len(self._begun) >= 4 * MOST_HOURS:
+                self._begun.clear()
+            self._begun[quarter] = began
         if began not in self.hours and len(self.hours) >= MOST_HOURS:
             began = min(self.hours)
         return self.hours.setdefault(began, Hour())

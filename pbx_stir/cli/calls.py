@@ -12,7 +12,7 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -184,8 +184,11 @@ def _print_calls(lines: Lines, wanted: Wanted, args: argparse.Namespace) -> None
     last = args.last
     if last is None and is_table and wanted.anything:
         last = USUAL_LAST
+    rows = iter(deque(lines, maxlen=last)) if last else lines
+    # what cannot be read is said instead of a heading
+    first = next(rows, None)
     show = _shower(args)
-    for line, octets in deque(lines, maxlen=last) if last else lines:
+    for line, octets in rows if first is None else chain([first], rows):
         show(line, octets)
 
 
@@ -198,27 +201,33 @@ def _follow(args: argparse.Namespace, wanted: Wanted) -> int:
         raise UsageError("--follow follows one file", hint="name one log")
     path = Path(args.log[0]) if args.log else _log_of(args)
     since = wanted.since.timestamp() if wanted.since else 0.0
-    reading, show = Reading(), _shower(args)
-    last = USUAL_LAST if args.last is None else args.last
     try:
-        with contextlib.closing(Follower(path)) as follower, contextlib.suppress(KeyboardInterrupt):
-            lines = chain(reading.older(path, since=since), follower.more())
-            # the file is read on from where this has read to: no call is missed, none shown twice
-            found = (one for one in lines if wanted.has(one[0]))
-            kept: Iterable[tuple[CallLine, bytes]] = deque(found, maxlen=last or None)
-            while True:
-                for line, octets in kept:
-                    show(line, octets)
-                sys.stdout.flush()
-                time.sleep(LOOK_SECONDS)
-                kept = (one for one in follower.more() if wanted.has(one[0]))
+        follower = Follower(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    return 0
+
+    def more() -> Lines:
+        try:
+            yield from follower.more()
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    with contextlib.closing(follower), contextlib.suppress(KeyboardInterrupt):
+        # the file is read on from where this has read to: no call is missed, none shown twice
+        lines = chain(Reading().older(path, since=since), more())
+        last = USUAL_LAST if args.last is None else args.last
+        kept = deque((one for one in lines if wanted.has(one[0])), maxlen=last or None)
+        show = _shower(args)
+        while True:
+            for line, octets in kept:
+                show(line, octets)
+            sys.stdout.flush()
+            time.sleep(LOOK_SECONDS)
+            kept = deque(one for one in more() if wanted.has(one[0]))
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
-    hint = "the log is readable for its user and group"
+    hint = "the log is readable for its user and group" * isinstance(error, PermissionError)
     return UsageError(f"cannot read {path}: {error.strerror or error}", hint=hint)
 
 
@@ -296,4 +305,7 @@ def _say_what_was_met(reading: Reading) -> None:
     for one in reading.unreadable:
         print(f"pbx-stir calls: not read to its end: {safe(one)}", file=sys.stderr)
     if reading.broken:
-        print(f"pbx-stir calls: {reading.broken} lines are no calls", file=sys.stderr)
+        lines = (
+            "1 line is no call" if reading.broken == 1 else f"{reading.broken} lines are no calls"
+        )
+        print(f"pbx-stir calls: {lines}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from pbx_stir.call_log import counting
@@ -63,6 +65,21 @@ def test_nothing_is_no_share() -> None:
     assert share(0, 0) == ""
     assert share(1, 3) == "33.3 %"
     assert list(Counts().table(colours=False))
+
+
+def test_hours_are_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the clock is half an hour off from everybody else's."""
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        counts = Counts()
+        for at in ("08:29:59", "08:30:00", "09:29:59"):
+            counts.add(line(time=f"2026-11-22T{at}Z"))
+        hours = [row.split(",")[:2] for row in list(counts.csv())[1:]]
+        assert hours == [["2026-11-22T13:00+05:30", "1"], ["2026-11-22T14:00+05:30", "2"]]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

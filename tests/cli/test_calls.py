@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
@@ -60,7 +61,7 @@ def test_a_table_has_all_of_the_log(capsys: pytest.CaptureFixture[str], log: Pat
     said = capsys.readouterr()
     ids = [row.split()[1] for row in said.out.splitlines() if "000011112222" in row]
     assert [one[0] for one in ids] == ["a", "b", "c"]
-    assert "1 lines are no calls" in said.err
+    assert "1 line is no call" in said.err
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,7 @@ def test_a_hashed_number_is_found_by_the_whole(
     "arguments",
     [
         ["none.jsonl"],
+        ["/"],
         ["--since", "tomorrow"],
         ["--number", "alice"],
         ["--verdict", "good"],
@@ -219,6 +221,31 @@ def test_new_calls_are_followed(log: Path) -> None:
         running.wait(30)
         running.stdout.close()
     assert seen == ["a", "b", "c", "d"]
+
+
+def test_whoever_reads_may_go(log: Path) -> None:
+    """As head does; also while new calls are followed."""
+    for more in ([], ["--follow"]):
+        running = subprocess.Popen(
+            [sys.executable, "-m", "pbx_stir", "calls", str(log), "--json", *more],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+        assert running.stdout is not None
+        assert running.stderr is not None
+        if more:
+            running.stdout.readline()
+        running.stdout.close()
+        give_up_at = time.monotonic() + 60
+        while running.poll() is None and time.monotonic() < give_up_at:
+            with log.open("ab") as stream:
+                stream.write(octets() + b"\n")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(0.2)
+        assert running.returncode == 1
+        assert b"cannot read" not in running.stderr.read()
+        running.stderr.close()
 
 
 def test_following_ends_in_peace(
