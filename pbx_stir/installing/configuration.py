@@ -45,13 +45,17 @@ def starting_configuration(wishes: Wishes, pbx: Pbx) -> str:
 
 
 def cps_configuration(wishes: Wishes) -> str:
-    """``cps.toml``: a call placement service on this machine, for itself alone."""
+    """``cps.toml``: a call placement service on this machine, for itself alone.
+
+    Without tokens, which nobody else could use up here: the first of them take some seconds.
+    """
+    listen = _CPS_HERE.removeprefix("http://")
     return "\n".join(
         [
-            "# A call placement service that only this machine reaches. Others need TLS: give it\n"
-            "# a certificate and a key, listen on 0.0.0.0:8443, and leave tls out.\n",
+            "# A call placement service that only this machine reaches. For others: leave tls and\n"
+            "# tokens out, give it a certificate and a key, and listen on 0.0.0.0:8443.\n",
             'state_dir = "/var/lib/pbx-stir-cps"\n',
-            f'[cps]\nlisten = "{_CPS_HERE.removeprefix("http://")}"\ntls = false\n{_trust(wishes)}',
+            f'[cps]\nlisten = "{listen}"\ntls = false\ntokens = false\n{_trust(wishes)}',
         ]
     )
 

@@ -47,4 +47,4 @@ def test_each_loads(
         assert [route.prefix for route in values.route] == ["+121255512", "+44207", "15551230000"]
     path.write_text(cps_configuration(wishes))
     cps = config.load(path).values.cps
-    assert (cps.listen, cps.tls) == ("127.0.0.1:8480", False)
+    assert (cps.listen, cps.tls, cps.tokens) == ("127.0.0.1:8480", False, False)
