@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """The images' health check: exit status 0 where the service that this container runs is in order.
 
-It reads what process 1 runs. A call placement service must answer ``GET /health`` on its own port;
-a listener must be connected to each PBX of its configuration. It sends nothing to any PBX, takes no
-credential, and needs no program but Python.
+It reads what process 1 runs. A call placement service must answer ``GET /health`` on its own port.
+Of a listener with ``[metrics]`` each PBX must have taken a heartbeat just now; of one without there
+must be a connection to each PBX. It sends nothing to any PBX and needs no program but Python.
 """
 
 from __future__ import annotations
 
 import http.client
+import math
+import re
 import socket
 import ssl
 import struct
@@ -20,6 +22,8 @@ from pbx_stir.errors import PbxStirError
 
 DEFAULT_CONFIG = "/etc/pbx-stir/pbx-stir.toml"
 SECONDS = 3
+OLDEST_HEARTBEAT = 5.0
+LARGEST = 1 << 20
 ESTABLISHED = "01"
 
 
@@ -43,31 +47,56 @@ def _cps(words: list[str], file: str) -> str:
         listen, tls = section.listen, tls and section.tls
     if "--listen" in words:
         listen = words[words.index("--listen") + 1]
-    host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = http.client.HTTPConnection(host, int(port), timeout=SECONDS)
+    host, port = _loopback(listen)
+    connection = http.client.HTTPConnection(host, port, timeout=SECONDS)
     if tls:
         # its certificate has another name than loopback's, and clients check it
         unchecked = ssl.create_default_context()
         unchecked.check_hostname = False
         unchecked.verify_mode = ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(
-            host, int(port), timeout=SECONDS, context=unchecked
-        )
+        connection = http.client.HTTPSConnection(host, port, timeout=SECONDS, context=unchecked)
     connection.request("GET", "/health")
     status = connection.getresponse().status
     return "" if status == http.client.OK else f"GET /health: {status}"
 
 
 def _listener(file: str) -> str:
-    """Find a connection to each PBX among those of this container."""
+    """Ask its metrics, else find a connection to each PBX among those of this container."""
     values = config.load(Path(file)).values
-    there = _connections()
-    for pbx in (*values.asterisk, *values.freeswitch):
-        if not any((address, pbx.port) in there for address in _addresses(pbx.host, pbx.port)):
-            return f"not connected to {pbx.name or pbx.host} port {pbx.port}"
-    return ""
+    pbxs = (*values.asterisk, *values.freeswitch)
+    if values.metrics.listen:
+        ages = _heartbeat_ages(values.metrics.listen)
+        late = [pbx for pbx in pbxs if ages.get(_name(pbx), math.inf) > OLDEST_HEARTBEAT]
+    else:
+        there = _connections()
+        late = [
+            pbx
+            for pbx in pbxs
+            if not any((address, pbx.port) in there for address in _addresses(pbx.host, pbx.port))
+        ]
+    return f"not connected to {', '.join(map(_name, late))}" if late else ""
+
+
+def _name(pbx: config.AsteriskSection | config.FreeSwitchSection) -> str:
+    return pbx.name or f"{pbx.host}:{pbx.port}"
+
+
+def _heartbeat_ages(listen: str) -> dict[str, float]:
+    """Seconds since each PBX took a heartbeat, by its name; those that are connected alone."""
+    connection = http.client.HTTPConnection(*_loopback(listen), timeout=SECONDS)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read(LARGEST).decode()
+    found = re.findall(
+        r'^pbx_stir_heartbeat_age_seconds\{pbx="([^"]*)"\} (\S+)$', text, re.MULTILINE
+    )
+    return {name: float(age) for name, age in found}
+
+
+def _loopback(listen: str) -> tuple[str, int]:
+    """Where to ask who listens at ``HOST:PORT``: on loopback, where he listens everywhere."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
 def _addresses(host: str, port: int) -> set[bytes]:

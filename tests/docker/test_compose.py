@@ -91,3 +91,29 @@ def test_it_ends_by_itself(demo: Any, service: str) -> None:
     finally:
         container.start()
     demo.wait_healthy(service)
+
+
+def test_the_doctor_finds_no_error(demo: Any) -> None:
+    """``pbx-stir check`` in a listener's container: its PBX, its keys and its CPS are in order."""
+    demo.wait_healthy("listener-a")
+    status, said = demo.container("listener-a").exec_run(["pbx-stir", "check"])
+    assert status == 0, said.decode()
+
+
+def test_freeswitch_is_an_image_of_yours(demo: Any) -> None:
+    """Off by default; its listener shares its network, and has a configuration that loads."""
+    assert not demo.client.containers.list(all=True, filters={"name": f"{demo.project}.freesw"})
+    shown = demo.compose("--profile", "freeswitch", "config")
+    assert "service:freeswitch" in shown
+    volume = {f"{demo.project}_company-f": {"bind": "/etc/pbx-stir", "mode": "ro"}}
+    code = "from pathlib import Path; from pbx_stir import config; print(config.load(Path("
+    code += "'/etc/pbx-stir/pbx-stir.toml')).values.freeswitch[0].name)"
+    said = demo.client.containers.run(
+        "pbx-stir:tests",
+        ["-c", code],
+        entrypoint=["/opt/pbx-stir/bin/python"],
+        volumes=volume,
+        network_mode="none",
+        remove=True,
+    )
+    assert said == b"freeswitch\n"

@@ -42,18 +42,19 @@ def test_a_connected_listener_is_healthy(healthy: ModuleType, tmp_path: Path, ad
     with socket.create_server(("127.0.0.1", 0)) as pbx, socket.socket(family) as connection:
         port = pbx.getsockname()[1]
         file = _listener(tmp_path, port)
-        assert healthy._listener(file) == f"not connected to hall port {port}"
+        assert healthy._listener(file) == "not connected to hall"
         connection.connect((address, port))
         assert healthy._listener(file) == ""
     assert "not connected" in healthy._listener(file)
 
 
 @contextmanager
-def _serving(status: int) -> Iterator[int]:
+def _serving(path: str, status: int, page: str = "") -> Iterator[int]:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(status if self.path == "/health" else 404)
+            self.send_response(status if self.path == path else 404)
             self.end_headers()
+            self.wfile.write(page.encode())
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""
@@ -68,10 +69,31 @@ def _serving(status: int) -> Iterator[int]:
             thread.join()
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ('pbx_stir_heartbeat_age_seconds{pbx="hall"} 1.5\n', ""),
+        ('pbx_stir_heartbeat_age_seconds{pbx="hall"} 7.5\n', "not connected to hall"),
+        ('pbx_stir_heartbeat_age_seconds{pbx="yard"} 1.5\n', "not connected to hall"),
+        ("", "not connected to hall"),
+    ],
+)
+def test_metrics_tell_of_heartbeats(
+    healthy: ModuleType, tmp_path: Path, page: str, said: str
+) -> None:
+    """Where there are metrics, what counts is that the PBX took a heartbeat within 5 s."""
+    file = Path(_listener(tmp_path, 5038))
+    with _serving("/metrics", 200, page) as port:
+        file.write_text(f'{file.read_text()}\n[metrics]\nlisten = "0.0.0.0:{port}"\n')
+        assert healthy._listener(str(file)) == said
+    with pytest.raises(OSError):
+        healthy._listener(str(file))
+
+
 @pytest.mark.parametrize(("status", "said"), [(200, ""), (503, "GET /health: 503")])
 def test_a_cps_must_say_200(healthy: ModuleType, status: int, said: str) -> None:
     """It asks on loopback where the CPS listens everywhere."""
-    with _serving(status) as port:
+    with _serving("/health", status) as port:
         words = ["pbx-stir", "cps", "--listen", f"0.0.0.0:{port}", "--no-tls"]
         assert healthy._cps(words, "") == said
     with pytest.raises(OSError):
@@ -80,7 +102,7 @@ def test_a_cps_must_say_200(healthy: ModuleType, status: int, said: str) -> None
 
 def test_the_configuration_says_where(healthy: ModuleType, tmp_path: Path) -> None:
     """With ``--config`` it reads the port and whether there is TLS from the file."""
-    with _serving(200) as port:
+    with _serving("/health", 200) as port:
         file = tmp_path / "cps.toml"
         file.write_text(f'[cps]\nlisten = "127.0.0.1:{port}"\ntls = false\n')
         assert healthy._cps(["pbx-stir", "cps", "--config", str(file)], str(file)) == ""

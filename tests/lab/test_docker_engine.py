@@ -15,7 +15,7 @@ from lab.debian import LabError
 
 
 def test_a_socket_fits(tmp_path: Path) -> None:
-    """However long the folder's path is, the socket's has at most 107 octets, the same each time."""
+    """However long the folder's path is, the socket's is short, and the same each time."""
     deep = tmp_path / ("x" * 200) / ("y" * 200)
     run = docker_engine.run_folder(deep)
     assert len(str(run / "exec/containerd/containerd-debug.sock.ttrpc")) < 107
