@@ -224,6 +224,7 @@ def _follow(args: argparse.Namespace, wanted: Wanted) -> int:
             sys.stdout.flush()
             time.sleep(LOOK_SECONDS)
             kept = deque(one for one in more() if wanted.has(one[0]))
+    return 0
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
@@ -305,7 +306,5 @@ def _say_what_was_met(reading: Reading) -> None:
     for one in reading.unreadable:
         print(f"pbx-stir calls: not read to its end: {safe(one)}", file=sys.stderr)
     if reading.broken:
-        lines = (
-            "1 line is no call" if reading.broken == 1 else f"{reading.broken} lines are no calls"
-        )
-        print(f"pbx-stir calls: {lines}", file=sys.stderr)
+        what = "line is no call" if reading.broken == 1 else "lines are no calls"
+        print(f"pbx-stir calls: {reading.broken} {what}", file=sys.stderr)
