@@ -52,6 +52,7 @@ _NOBODYS_DIGITS: Final = 12
 _ATTEMPTS: Final = 3
 # a CPS of several machines may need a moment until all of them have it
 _PAUSE_SECONDS: Final = 0.3
+_TURN_SECONDS: Final = 1.0
 # certificates have findings of their own
 _SAID_ELSEWHERE: Final = frozenset(
     {Reason.CERTIFICATE_UNTRUSTED, Reason.CERTIFICATE_EXPIRED, Reason.CLOCK}
@@ -218,11 +219,21 @@ class _Trip:
             blob = sealing.seal(token.token, self.signer.chain, public, dest)
         except TooLarge as wrong:
             return error("round-trip-refused", wrong.message, self.cps, wrong.hint)
-        obtained = await self._have_token()
-        if obtained is not None:
-            return obtained
-        give_up_at = time.monotonic() + SECONDS
-        [result] = await self.clients.storing.store([self.cps], dest, [blob], give_up_at)
+        return await self._place(dest, blob)
+
+    async def _place(self, dest: str, blob: bytes) -> Finding | None:
+        """Store it, with a token where one is needed; what went wrong."""
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                # the service may be obtaining tokens just now: then nobody else does
+                await asyncio.sleep(_TURN_SECONDS)
+            obtained = await self._have_token()
+            if obtained is not None:
+                return obtained
+            give_up_at = time.monotonic() + SECONDS
+            [result] = await self.clients.storing.store([self.cps], dest, [blob], give_up_at)
+            if result.reason is not Reason.NO_TOKENS:
+                break
         if result.reason is Reason.STORED:
             return None
         code, hint = _NOT_STORED.get(result.reason, ("round-trip-refused", ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pbx_stir.checks.finding import Finding, error, note, warning
+from pbx_stir.checks.finding import Finding, error, note
 from pbx_stir.checks.places import OTHERS_MAY_READ, findings_of, place
 from pbx_stir.clients import proxy_of
 from pbx_stir.config import Loaded
@@ -54,6 +54,6 @@ def _left(files: WalletFiles, low: int, now: float) -> Iterator[Finding]:
         made_up = f"is the service running? Fewer than {low} are made up within minutes"
         if not count:
             what = "no storage token for today, but for what a running service has in memory"
-            yield warning("tokens-none", what, cps, made_up)
+            yield note("tokens-none", what, cps, made_up)
         elif count + READY < low:
             yield note("tokens-few", f"{count} storage tokens for today", cps, made_up)

@@ -18,9 +18,10 @@ from pbx_stir.checks.finding import Finding
 from pbx_stir.checks.round_trip import NOBODYS_PREFIX, try_round_trip
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.listening import listening
+from pbx_stir.cps.placing import Placing
 from pbx_stir.cps.settings import HOLDERS, CpsSettings
 from pbx_stir.cps.store import MemoryStore
-from pbx_stir.services.placement_service import Answer
+from pbx_stir.services.placement_service import Answer, StoreResult
 from pbx_stir.stir.tnauthlist import TnAuthList
 from pbx_stir.tokens.epochs import epoch_of
 from pbx_stir.tokens.wallet_files import WalletFiles
@@ -192,14 +193,25 @@ async def test_nobody_to_sign(setup: Setup) -> None:
     assert store.numbers == []
 
 
-async def test_a_wallet_that_another_process_fills(setup: Setup) -> None:
-    """Its tokens are in that one's hands: nothing is said of what cannot be known."""
+async def test_a_wallet_that_another_process_fills(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else obtains tokens then: it waits for its turn, for a while."""
+    monkeypatch.setattr(round_trip, "_TURN_SECONDS", 0.01)
     async with cps(setup, tokens=True):
         origin = setup.loaded.values.route[0].cps[0]
         wallet = WalletFiles(setup.folder / "state/wallet")
         turn = await asyncio.to_thread(wallet.begin_filling, origin)
         assert turn is not None
-        try:
-            assert await codes(setup) == ["round-trip-no-tokens"]
-        finally:
-            wallet.end_filling(turn)
+        assert await codes(setup) == ["round-trip-no-tokens"]
+        store = Placing.store_at
+
+        async def stored(self: Placing, *arguments: Any) -> StoreResult:
+            result = await store(self, *arguments)
+            if open_turns:
+                wallet.end_filling(open_turns.pop())
+            return result
+
+        open_turns = [turn]
+        monkeypatch.setattr(Placing, "store_at", stored)
+        assert await codes(setup) == []

@@ -40,14 +40,14 @@ def test_a_wallet_that_is_not_there_is_no_finding(company: Company) -> None:
 
 
 def test_what_is_left_is_counted(company: Company) -> None:
-    """Few for a CPS are a note, none a warning, as many as there should be nothing."""
+    """Few for a CPS, or none, are a note; as many as there should be are nothing."""
     (company.folder / "state").mkdir(mode=0o700)
     now = time.time()
     mint = Mint(epoch_of(now))
     wallet = Wallet(company.folder / "state" / "wallet")
     wallet.pin(CPS, mint.listed, now)
     [none] = found(company)
-    assert (none.code, none.severity, none.where) == ("tokens-none", Severity.WARNING, CPS)
+    assert (none.code, none.severity, none.where) == ("tokens-none", Severity.NOTE, CPS)
     wallet.put(CPS, mint.epoch, mint.records(3), 10)
     [some] = found(company)
     assert (some.code, some.severity, some.where) == ("tokens-few", Severity.NOTE, CPS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from lab import asterisk
+from lab.processes import pbx_stir
+from lab.stage import Stage, software
 from pbx_stir import config
 from pbx_stir.checks import asterisk as checks
 from pbx_stir.checks.asterisk import check_asterisk
@@ -160,3 +163,17 @@ async def test_rights(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_text(before)
         await desk.say("manager reload")
     assert await desk.codes() == []
+
+
+def test_two_companies_that_call_each_other() -> None:
+    """A real PBX, listener and CPS with storage tokens: healthy."""
+    reason = asterisk.why_not()
+    if reason:
+        pytest.skip(f"no Asterisk: {reason}")
+    with Stage(software()) as stage:
+        said = json.loads(pbx_stir("check", "--json", "--config", str(stage.a.config)))
+    assert said["healthy"]
+    # their certificates are published nowhere: all that they store has them inside
+    allowed = {"x5u-not-fetched", "x5u-unreachable", "tokens-none", "tokens-few"}
+    assert {one["code"] for one in said["findings"]} <= allowed
+    assert said["checks"] > 25
