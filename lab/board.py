@@ -107,11 +107,21 @@ def call(chance: random.Random, at: float) -> dict[str, Any]:
         line |= {"originator": ["alice"], "came_in": ""}
     if reason == "verified" and (name := chance.choice(_NAMES)):
         line["name"] = name
+    if reason not in {"no-cps", "caller-not-allowed"}:
+        line["asked"] = [_asked(line["ms"], reason)]
     if met:
         line["rejections"] = [
             {"step": step, "reason": why, "detail": detail} for step, why, detail in met
         ]
     return line
+
+
+def _asked(ms: float, reason: str) -> dict[str, Any]:
+    """What a CPS was asked in a call of so many milliseconds."""
+    if reason == "cps-unavailable":
+        return {"cps": "https://cps.example.net", "number": "", "answer": reason}
+    found = {"passports": 3, "opened": 0 if reason == "no-passport" else 1}
+    return {"cps": "https://cps.example.net", "number": "", "answer": "ok", "ms": ms} | found
 
 
 def contest(first: dict[str, Any], claimed_by: str) -> dict[str, Any]:
@@ -134,11 +144,14 @@ def calls_of_a_day(count: int, now: float, seed: int = 8816) -> Iterator[dict[st
     passed: dict[str, Any] = {}
     for seconds in ago:
         line = call(chance, now - seconds)
+        is_second = line["reason"] == "replayed" and bool(passed)
+        if is_second:
+            line["contests"] = passed["id"]
         yield line
+        if is_second:
+            yield contest(passed, line["id"])
         if line["reason"] == "verified":
             passed = line
-        elif line["reason"] == "replayed" and passed:
-            yield contest(passed, line["id"])
 
 
 async def log_in(page: Page, url: str, token: str = TOKEN) -> None:

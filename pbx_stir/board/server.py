@@ -49,6 +49,7 @@ _TYPES: Final = {
 }
 _HTML: Final = "text/html; charset=utf-8"
 _WRONG: Final = "That is not the token. It stands in the file that token_file of [board] names."
+_ENDED: Final = "The session has ended: log in again."
 _TOO_MANY: Final = "Too many tries: wait a minute."
 
 
@@ -110,7 +111,9 @@ class Board:
 
     async def login_form(self, request: web.Request) -> web.Response:
         """The form that asks for the token."""
-        return _see("/") if self._left(request) else self._form(200)
+        if self._left(request):
+            return _see("/")
+        return self._form(200, _ENDED if "ended" in request.query else "")
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Give a session for the token."""
@@ -228,7 +231,9 @@ async def serving(
             acceptor = Acceptor(runner.server, taken.socket, lambda: settings.tls, _doors(settings))
             acceptor.start()
             try:
-                yield taken.url(tls=settings.tls is not None)
+                url = taken.url(tls=settings.tls is not None)
+                log.info("call board at %s", url)
+                yield url
             finally:
                 await acceptor.close()
                 board.end()

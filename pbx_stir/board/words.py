@@ -39,8 +39,8 @@ class Why:
 VERDICTS: Final = {
     "verified": Verdict(
         "Verified",
-        "The owner of the calling number signed this call. It says that the number is genuine, not "
-        "that the caller is honest or bears the name shown.",
+        "The number is genuine. That makes neither the caller honest nor the name shown the "
+        "caller's own.",
     ),
     "none": Verdict(
         "Not verified",

@@ -186,7 +186,12 @@ async def test_why_step_by_step(chrome: Browser) -> None:
         {"step": "retrieve https://cps.example", "reason": "cps-unavailable"},
         {"step": "orig", "reason": "orig-mismatch", "detail": "signed for 12125550177"},
     ]
-    feed.put(incoming("a", reason="orig-mismatch", rejections=met, rejections_left_out=3))
+    asked = [
+        {"cps": "https://cps.example", "answer": "ok", "passports": 3, "opened": 1, "ms": 4.2},
+        {"cps": "https://other.example", "answer": ""},
+    ]
+    line = incoming("a", reason="orig-mismatch", rejections=met, rejections_left_out=3)
+    feed.put(line | {"asked": asked})
     async with serving(settings(), feed) as url:
         page = await opened(chrome, url)
         await rows(page, 1)
@@ -194,6 +199,8 @@ async def test_why_step_by_step(chrome: Browser) -> None:
         steps = await page.js(
             "[...document.querySelectorAll('.steps li')].map((one) => one.innerText)"
         )
+        assert "Gave 3, of which 1 could be opened, after 4 ms." in steps.pop(0)
+        assert "No answer in time." in steps.pop(0)
         assert steps[0].startswith("Asked the call placement service https://cps.example")
         assert "Compared the caller" in steps[1]
         assert "The signature found is for another caller" in steps[1]
@@ -337,6 +344,7 @@ async def test_a_new_token_asks_for_it(chrome: Browser) -> None:
             page = await opened(chrome, url)
         async with serving(settings(token="another-token-entirely"), Feed(), listener):
             await page.until("document.getElementById('token') !== null", 60)
+            assert await text(page, "#said") == "The session has ended: log in again."
     finally:
         listener.close()
     chrome.complaints.clear()

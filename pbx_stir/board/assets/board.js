@@ -62,17 +62,16 @@ function contested(call) {
   }
 }
 
-function told(now, seconds) {
+function told(now) {
   const before = state;
   state = now;
-  if (now === "lost") {
-    $("lost").textContent =
-      `Connection lost at ${$("lost").dataset.at ??= timeOf(new Date())}: what you see is from ` +
-      `before. Trying again in ${seconds} s.`;
-    if ($("lost").hidden) $("lost").hidden = false;
-  } else {
+  if (now === "lost" && $("lost").hidden) {
+    // once, and not at every try: it is read out
+    $("lost").textContent = `Connection lost at ${timeOf(new Date())}: what you see is from ` +
+      "before. The page tries again by itself.";
+    $("lost").hidden = false;
+  } else if (now !== "lost") {
     $("lost").hidden = true;
-    delete $("lost").dataset.at;
     if (before === "lost") speakAtOnce("Connected again.");
   }
   drawState();
@@ -286,7 +285,7 @@ async function begin() {
     try {
       await fetchWords();
     } catch {
-      told("lost", Math.ceil(wait / 1000));
+      told("lost");
       await new Promise((go) => setTimeout(go, wait));
     }
   }

@@ -7,7 +7,7 @@ export let WORDS = null;
 export async function fetchWords() {
   const answer = await fetch("/words.json", { cache: "no-store" });
   if (answer.status === 401) {
-    location.assign("/login");
+    location.assign("/login?ended");
     await new Promise(() => {}); // the page is being left
   }
   WORDS = await answer.json();

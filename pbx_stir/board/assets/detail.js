@@ -21,18 +21,21 @@ export function drawDetail(place, call, { close, search, open, knows }) {
     el("p", {}, why.meaning),
     el("p.soft", {}, words.meaning),
     why.advice ? el("p.advice", {}, el("strong", {}, "What to do: "), why.advice) : null,
-    ...(call.contested ? contest(call, open, knows) : []),
+    ...otherCall(call, open, knows),
     el("h3", {}, "The call"),
     el("dl.facts", {}, ...facts(call)),
+    ...asked(line),
     ...steps(line),
     el("div.detail-buttons", {}, ...buttons(line, search)),
   ].filter(Boolean));
 }
 
-function contest(call, open, knows) {
-  if (!knows(call.claimedBy)) return [];
+// the call that claimed the same signature
+function otherCall(call, open, knows) {
+  const id = call.claimedBy || String(call.line.contests ?? "");
+  if (!knows(id)) return [];
   const other = el("button.link", { type: "button" }, "Show the other call");
-  other.addEventListener("click", () => open(call.claimedBy));
+  other.addEventListener("click", () => open(id));
   return [el("p", {}, other)];
 }
 
@@ -40,9 +43,12 @@ function facts(call) {
   const { line } = call;
   const rows = [
     ["Time", `${dayOf(call.at)}, ${timeOf(call.at)}`],
-    ["Way", `${isIn(call) ? "Incoming" : "Outgoing"} on ${plain(line.trunk, 40)}`],
+    ["Direction", `${isIn(call) ? "Incoming" : "Outgoing"} on ${plain(line.trunk, 40)}`],
     ["From", number(line.orig)],
+    ["From, as given", plain(line.orig_given, 64)],
+    ["Caller ID", line.restricted === true && "Withheld by the caller"],
     ["To", number(line.dest)],
+    ["To, as given", plain(line.dest_given, 64)],
     ["Name", plain(line.name, 64) && `${plain(line.name, 64)} (as its signer says)`],
     ["Calls about", plain(line.call_reason)],
     ["Forwarded by", line.diverted_by && number(line.diverted_by)],
@@ -66,6 +72,24 @@ function facts(call) {
 function told(line) {
   if (line.mode === "monitor") return "No: this trunk is only watched";
   return line.released ? "Yes" : "No: the call had gone on, or was over";
+}
+
+// the call placement services, and what each answered
+function asked(line) {
+  const all = Array.isArray(line.asked) ? line.asked : [];
+  if (!all.length) return [];
+  const items = all.map((one) => el("li", {},
+    el("p.step", {}, el("bdi", {}, plain(one.cps, 200))),
+    el("p", {}, answerOf(one, line.direction))));
+  return [el("h3", {}, "Who was asked"), el("ol.steps", {}, ...items)];
+}
+
+function answerOf(one, direction) {
+  const after = typeof one.ms === "number" ? `, after ${took(one.ms)}` : "";
+  if (one.answer === "") return "No answer in time.";
+  if (one.answer !== "ok") return `${sentence(whyOf(one.answer, direction).short)}${after}.`;
+  if (direction === "out") return `Took it${after}.`;
+  return `Gave ${Number(one.passports) || 0}, of which ${Number(one.opened) || 0} could be opened${after}.`;
 }
 
 function steps(line) {

@@ -12,7 +12,7 @@ export class Stream {
   #say;
   #take;
 
-  // say(state, secondsUntilNextTry); take(kind, what was sent)
+  // say(state); take(kind, what was sent)
   constructor(say, take) {
     this.#say = say;
     this.#take = take;
@@ -36,12 +36,12 @@ export class Stream {
         this.#place = event.lastEventId;
         if (this.#tries >= 0) {
           this.#tries = -1;
-          this.#say("live", 0);
+          this.#say("live");
         }
         if (kind !== "beat") this.#take(kind, JSON.parse(event.data));
       });
     }
-    source.addEventListener("ended", () => location.assign("/login"));
+    source.addEventListener("ended", () => location.assign("/login?ended"));
     source.addEventListener("error", () => this.#lost());
   }
 
@@ -59,7 +59,7 @@ export class Stream {
     this.#close();
     this.#tries = Math.max(0, this.#tries) + 1;
     const wait = Math.min(LONGEST_WAIT_MS, 500 * 2 ** this.#tries) * (0.75 + Math.random() / 2);
-    this.#say("lost", Math.ceil(wait / 1000));
+    this.#say("lost");
     this.#timer = setTimeout(() => this.#again(), wait);
   }
 
@@ -68,7 +68,7 @@ export class Stream {
     try {
       const answer = await fetch("/words.json", { cache: "no-store" });
       if (answer.status === 401) {
-        location.assign("/login");
+        location.assign("/login?ended");
         return;
       }
     } catch {
