@@ -40,6 +40,8 @@ _PRESENTATION = re.compile(r"[a-z_]{0,40}")
 _ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*")
 _SAFE = re.compile(r"[A-Za-z0-9 .+@_-]*")
 _HEADERS = re.compile(rf"[0-{MOST_HEADERS}]?")
+# a line of SIP that goes on in the next one (RFC 3261 section 7.3.1), as a PBX may hand it over
+_FOLD = re.compile(r"(?:%0D)?%0A(?:%20|%09)+", re.IGNORECASE)
 # Technology/resource-serial, as Asterisk names its channels.
 _CHANNEL = re.compile(r"([A-Za-z0-9_]+)/(.+)-[0-9A-Fa-f]+(?:;[12])?")
 
@@ -226,7 +228,10 @@ def _matched(fields: Fields, name: str, pattern: re.Pattern[str]) -> str:
 
 def _decoded(fields: Fields, name: str, max_octets: int) -> str:
     """Percent-decoded text; what is no text becomes U+FFFD, which no number and no name holds."""
-    value = _text(fields, name)
+    return _decode(_text(fields, name), name, max_octets)
+
+
+def _decode(value: str, name: str, max_octets: int) -> str:
     # The dialplan cuts before it encodes, so three times as much is the most there can be.
     if len(value) > 3 * max_octets or not _ENCODED.fullmatch(value):
         raise MalformedAnnouncement(f"{name} is malformed")
@@ -250,5 +255,7 @@ def _identities(fields: Fields) -> tuple[str, ...]:
     found = []
     for number in range(1, MAX_IDENTITIES + 1):
         with contextlib.suppress(MalformedAnnouncement):
-            found.append(_decoded(fields, f"Identity{number}", MAX_IDENTITY_OCTETS))
+            name = f"Identity{number}"
+            value = _FOLD.sub("%20", _text(fields, name)[: 3 * MAX_IDENTITY_OCTETS + 1])
+            found.append(_decode(value, name, MAX_IDENTITY_OCTETS))
     return tuple(value for value in found if value)

@@ -154,6 +154,13 @@ def test_text_is_decoded_once_and_holds_no_control_characters() -> None:
     assert parsed(From="%C3%9C").orig == "Ü"
 
 
+@pytest.mark.parametrize("fold", ["%0D%0A%20", "%0d%0a%09", "%0A%20%20%09"])
+def test_folded_identity_header_is_unfolded(fold: str) -> None:
+    """A header may go on in the next line; a line break by itself is none, and stays foreign."""
+    assert parsed(Identity1=f"a.b.c{fold}%3Balg%3DES256").identity == ("a.b.c ;alg=ES256",)
+    assert "\N{REPLACEMENT CHARACTER}" in parsed(Identity1="a.b.c%0D%0Aalg").identity[0]
+
+
 def test_identity_headers_keep_their_order_and_number() -> None:
     """One to four, empty ones left out, a fifth not read."""
     call = parsed(Identity1="a", Identity2="", Identity3="c", Identity4="d", Identity5="e")
