@@ -42,6 +42,8 @@ class Service:
         self._retiring: set[asyncio.Task[None]] = set()
         self._is_refused = False
         self._is_ending = False
+        # who changes the parts: a reload, or the end
+        self._changing = asyncio.Lock()
 
     async def start(self) -> None:
         """Begin all. Raises ConfigurationError where something cannot be listened on."""
@@ -55,6 +57,10 @@ class Service:
 
     async def reload(self) -> bool:
         """Take up the configuration file as it is now; False where it is refused."""
+        async with self._changing:
+            return not self._is_ending and await self._reload()
+
+    async def _reload(self) -> bool:
         before = self.daemon
         try:
             loaded = config.load(before.loaded.path)
@@ -81,7 +87,8 @@ class Service:
 
     async def stop(self) -> None:
         """Finish the calls in hand, then end all parts."""
-        self._is_ending = True
+        async with self._changing:
+            self._is_ending = True
         # each PBX first learns that nobody listens, then what is held is answered
         await asyncio.gather(*(part.stop() for part in self.daemon.parts))
         await asyncio.gather(*self._retiring)
