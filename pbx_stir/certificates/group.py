@@ -13,6 +13,7 @@ first time must learn the authority's fingerprint by another way.
     made = 1800000000               epoch seconds; grows with each change
     authority = PEM
     tls_ca = PEM, or empty: CAs of the CPSs' TLS certificates, where they are no public ones
+    crl = PEM, or empty: whom the authority has revoked
     [[member]]
     name = "Example Ltd"
     numbers = ["+12125551200-+12125551299"]
@@ -42,6 +43,7 @@ from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.errors import MalformedCertificate, MalformedNumber, UrlRefused
 from pbx_stir.stir.number_set import NumberSet
 from pbx_stir.stir.profile import is_authority, is_p256, name_of, public_key
+from pbx_stir.stir.revocation_list import parse_lists
 from pbx_stir.stir.tnauthlist import TnAuthList
 
 MAX_OCTETS: Final = 1 << 20
@@ -73,6 +75,7 @@ class Group(Struct, frozen=True, forbid_unknown_fields=True):
     made: Annotated[int, Meta(ge=0, lt=1 << 53)]
     authority: Pem
     tls_ca: Pem = ""
+    crl: Annotated[str, Meta(max_length=500_000)] = ""
     member: Annotated[tuple[Member, ...], Meta(max_length=MOST_MEMBERS)] = ()
     format: Literal[1] = 1
 
@@ -93,6 +96,7 @@ def format_group(group: Group, key: ec.EllipticCurvePrivateKey) -> bytes:
         f"made = {group.made}",
         f"authority = {_lines(group.authority)}",
         f"tls_ca = {_lines(group.tls_ca)}",
+        f"crl = {_lines(group.crl)}",
     ]
     for one in group.member:
         lines += [
@@ -174,6 +178,12 @@ def with_member(group: Group, member: Member, made: int) -> Group:
     return replace(group, member=changed, made=max(made, group.made + 1))
 
 
+def without_member(group: Group, name: str, made: int) -> Group:
+    """``group`` without whoever has that name."""
+    left = tuple(one for one in group.member if one.name != name)
+    return replace(group, member=left, made=max(made, group.made + 1))
+
+
 def member_of(group: Group, key: ec.EllipticCurvePublicKey) -> Member | None:
     """Whose certificate is for this key, if anybody's."""
     return next((m for m in group.member if public_key(_certificate(m.certificate)) == key), None)
@@ -226,6 +236,8 @@ def _check(group: Group) -> None:
     """Refuse what could not be put into a configuration. Raises ``MalformedCertificate``."""
     if group.tls_ca:
         _certificates(group.tls_ca)
+    if group.crl:
+        parse_lists(group.crl.encode())
     for name in (group.name, *(one.name for one in group.member)):
         if not _PLAIN.fullmatch(name):
             raise MalformedCertificate(f"not a name: {name!r}")

@@ -2,13 +2,15 @@
 
 Takes keys, names, number lists and the time; gives X.509 certificates in the profile of RFC 8226:
 P-256 with ecdsa-with-SHA256, critical basicConstraints and keyUsage, subject and authority key
-identifiers, the TN Authorization List not critical. It writes no files, keeps no register of what
-it issued, and does not check that anybody has a right to a number: that is the operator's part.
+identifiers, the TN Authorization List not critical. And lists of what is revoked. It writes no
+files, keeps no register of what it issued, and does not check that anybody has a right to a number:
+that is the operator's part.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -105,6 +107,32 @@ def issue_leaf(
         builder = _with(builder, _OID_JWT_CLAIM_CONSTRAINTS, claim_constraints)
     if enhanced_claim_constraints is not None:
         builder = _with(builder, _OID_ENHANCED_JWT_CLAIM_CONSTRAINTS, enhanced_claim_constraints)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def new_revocation_list(
+    issuer: x509.Certificate,
+    issuer_key: ec.EllipticCurvePrivateKey,
+    revoked: Mapping[int, float],
+    now: float,
+) -> x509.CertificateRevocationList:
+    """List what is revoked: serial numbers, and when that was (epoch seconds).
+
+    It ends with its issuer: whoever has it goes by it until he gets a newer one.
+    """
+    key_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.subject)
+        .last_update(datetime.fromtimestamp(int(now), UTC))
+        .next_update(issuer.not_valid_after_utc)
+        .add_extension(key_id, critical=False)
+        .add_extension(x509.CRLNumber(int(now)), critical=False)
+    )
+    for serial, at in sorted(revoked.items()):
+        entry = x509.RevokedCertificateBuilder().serial_number(serial)
+        dated = entry.revocation_date(datetime.fromtimestamp(int(at), UTC))
+        builder = builder.add_revoked_certificate(dated.build())
     return builder.sign(issuer_key, hashes.SHA256())
 
 

@@ -1,7 +1,7 @@
 """``pbx-stir authority``: a certification authority in a folder, for a lab or a closed group.
 
 It certifies whom it is told to, for the numbers it is told: the operator answers for them. What it
-issued cannot be revoked yet; certificates are for days, and are issued again.
+takes back is on its revocation list, which everybody must get to know of it.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli import authority_join, authority_members
+from pbx_stir.cli.authority_register import Authority
 from pbx_stir.cli.certificate_files import check_free, pem, pem_key, write
 from pbx_stir.errors import ConfigurationError, MalformedCertificate, MalformedNumber, UsageError
 
 if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     from pbx_stir.stir.tnauthlist import TnAuthList
 
 ROOT_DAYS = 3650.0
 LEAF_DAYS = 30.0
 
-_EPILOG = "Revocation comes with certificate revocation lists; until then issue for few days."
+_EPILOG = "Revocation holds for those who have got the new list: give it to everybody, at once."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     join = actions.add_parser(
         "join", help="take up the file of a group that has certified us", allow_abbrev=False
     )
+    revoke = actions.add_parser(
+        "revoke", help="take back somebody's certificates", allow_abbrev=False
+    )
+    revoke.add_argument("folder", metavar="DIR", help="the authority's folder")
+    revoke.add_argument("--name", required=True, help="who was certified")
     for action, days in ((init, ROOT_DAYS), (issue, LEAF_DAYS)):
         action.add_argument("folder", metavar="DIR", help="the authority's folder")
         action.add_argument("--days", type=float, default=days, help=f"else {days:g}")
@@ -75,11 +78,13 @@ def run(args: argparse.Namespace) -> int:
         return authority_members.request(args, tn_auth_list(args.numbers, []))
     if args.action == "join":
         return authority_join.run(args)
+    if args.action == "revoke":
+        return authority_members.revoke(args.name, _load(Path(args.folder)))
     if args.request:
         if args.spc or args.out:
             raise UsageError("a request is certified for numbers, into the group's file")
         listed = tn_auth_list(args.numbers, [])
-        return authority_members.admit(args, listed, *_load(Path(args.folder)))
+        return authority_members.admit(args, listed, _load(Path(args.folder)))
     return _issue(args)
 
 
@@ -97,6 +102,7 @@ def _init(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"cannot make {folder}: {error.strerror}") from error
     write(key_file, pem_key(key), 0o600)
     write(certificate_file, pem(certificate), 0o644)
+    Authority(folder, certificate, key).write_list({}, time.time())
     print(f"{certificate_file}: give this to those who are to trust the authority")
     print(f"{key_file}: keep this secret")
     print(f"fingerprint: {fingerprint(certificate)}")
@@ -112,11 +118,18 @@ def _issue(args: argparse.Namespace) -> int:
     certificate_file, key_file = Path(args.out + ".pem"), Path(args.out + ".key")
     check_free(args.force, certificate_file, key_file)
     listed = tn_auth_list(args.numbers, args.spc)
-    root, root_key = _load(folder)
+    authority = _load(folder)
     key = issuing.new_key()
     leaf = issuing.issue_leaf(
-        root, root_key, key.public_key(), args.name, listed, time.time(), args.days
+        authority.certificate,
+        authority.key,
+        key.public_key(),
+        args.name,
+        listed,
+        time.time(),
+        args.days,
     )
+    authority.note(leaf, args.name)
     write(key_file, pem_key(key), 0o600)
     write(certificate_file, pem(leaf), 0o644)
     print(f"{certificate_file}: valid until {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
@@ -153,7 +166,7 @@ def tn_auth_list(numbers: list[str], spcs: list[str]) -> TnAuthList:
         raise UsageError(error.message) from error
 
 
-def _load(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _load(folder: Path) -> Authority:
     """The authority's certificate and key."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -176,4 +189,4 @@ def _load(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         raise UsageError(f"{folder}/authority.key is not an EC key")
     if key.public_key() != certificate.public_key():
         raise UsageError(f"{folder}: authority.key is not the key of authority.pem")
-    return certificate, key
+    return Authority(folder, certificate, key)

@@ -47,6 +47,11 @@ class Place:
         return self.key.with_name(self.key.stem + end)
 
     @property
+    def revoked(self) -> Path:
+        """Whom the authority has revoked."""
+        return self.folder / "anchors" / f"{self.slug}.crl"
+
+    @property
     def tls_ca(self) -> Path:
         """The CAs of the group's CPSs."""
         return self.folder / f"{self.slug}-tls.pem"
@@ -187,6 +192,8 @@ def _missing(group: Group, member: Member, place: Place, outside: dict[str, Any]
         "verification": f'[verification]\ntrust = ["{place.relative(place.anchor)}"]',
         "publish": f"[publish]\nnumbers = {numbers}\ncps = {cps}",
     }
+    if group.crl:
+        wanted["verification"] += f'\ncrls = ["{place.relative(place.revoked)}"]'
     if group.tls_ca:
         wanted["outgoing"] = f'[outgoing]\ntls_ca = "{place.relative(place.tls_ca)}"'
     return "".join(f"\n{text}\n" for name, text in wanted.items() if name not in outside)
@@ -216,10 +223,12 @@ def _block_of(
 def _notes(group: Group, member: Member, place: Place, outside: dict[str, Any]) -> list[str]:
     """What is left to do by hand, and what tables that were there already may lack."""
     notes = []
-    anchor, ca = place.relative(place.anchor), place.relative(place.tls_ca)
-    trust = outside.get("verification", {}).get("trust", ())
-    if "verification" in outside and not _names(place, trust):
-        notes.append(f'[verification] trust must name "{anchor}"')
+    ca = place.relative(place.tls_ca)
+    section = outside.get("verification", {})
+    files = {"trust": place.anchor} | ({"crls": place.revoked} if group.crl else {})
+    for key, file in files.items():
+        if "verification" in outside and not _names(place, section.get(key, ()), file):
+            notes.append(f'[verification] {key} must name "{place.relative(file)}"')
     publish = outside.get("publish", {})
     for key, wanted in (("numbers", member.numbers), ("cps", member.cps)):
         if "publish" in outside and list(publish.get(key, ())) != list(wanted):
@@ -233,10 +242,10 @@ def _notes(group: Group, member: Member, place: Place, outside: dict[str, Any]) 
     return notes
 
 
-def _names(place: Place, trust: Any) -> bool:
-    """Whether a file or a pattern in ``trust`` is that of the anchor."""
-    anchor = str(place.anchor.absolute())
-    return any(fnmatch(anchor, str(place.folder.absolute() / str(one))) for one in trust)
+def _names(place: Place, patterns: Any, file: Path) -> bool:
+    """Whether a name or a pattern in a list of the configuration is that of a file."""
+    path = str(file.absolute())
+    return any(fnmatch(path, str(place.folder.absolute() / str(one))) for one in patterns)
 
 
 def _write(read: Read, member: Member, place: Place, path: Path, text: str) -> None:
@@ -256,6 +265,8 @@ def _write(read: Read, member: Member, place: Place, path: Path, text: str) -> N
     finally:
         tried.unlink(missing_ok=True)
     write(place.anchor, pem_of(read.authority).encode(), 0o644)
+    if group.crl:
+        write(place.revoked, group.crl.encode(), 0o644)
     write(place.certificate, member.certificate.encode(), 0o644)
     if group.tls_ca:
         write(place.tls_ca, group.tls_ca.encode(), 0o644)

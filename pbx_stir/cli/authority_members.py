@@ -1,4 +1,4 @@
-"""``pbx-stir authority request`` and ``issue --request``: to become a member of a closed group.
+"""``pbx-stir authority request``, ``issue --request`` and ``revoke``: members of a closed group.
 
 A company makes its key and sends a request; the group's operator checks who has which numbers,
 certifies, and gives everybody the group's file. The key never leaves its machine.
@@ -17,10 +17,10 @@ from pbx_stir.errors import ConfigurationError, MalformedCertificate, UrlRefused
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
 
     from pbx_stir.certificates.group import Group
     from pbx_stir.certificates.requests import CertificateRequest
+    from pbx_stir.cli.authority_register import Authority
     from pbx_stir.stir.tnauthlist import TnAuthList
 
 GROUP_FILE = "group.toml"
@@ -73,10 +73,11 @@ def request(args: argparse.Namespace, asked: TnAuthList) -> int:
 def admit(
     args: argparse.Namespace,
     listed: TnAuthList,
-    authority: x509.Certificate,
-    key: ec.EllipticCurvePrivateKey,
+    authority: Authority,
 ) -> int:
     """Certify a request and write the group's file. Raises ``UsageError``."""
+    from msgspec.structs import replace
+
     from pbx_stir.certificates import group as groups
     from pbx_stir.certificates import issuing
     from pbx_stir.certificates.requests import parse_request
@@ -87,21 +88,45 @@ def admit(
     except MalformedCertificate as error:
         raise UsageError(f"{args.request}: {error.message}") from error
     file = Path(args.folder) / GROUP_FILE
-    group = _group(file, authority)
+    group = _group(file, authority.certificate)
     if args.tls_ca:
         group = _with_tls_ca(group, octets_of(args.tls_ca).decode("ascii", "replace"))
     name = args.name or asked.name
-    leaf = issuing.issue_leaf(authority, key, asked.public_key, name, listed, now, args.days)
+    root, key = authority.certificate, authority.key
+    leaf = issuing.issue_leaf(root, key, asked.public_key, name, listed, now, args.days)
     member = groups.Member(
         name, groups.numbers_of(listed), _cps(args, group, asked), groups.pem_of(leaf)
     )
     try:
         changed = groups.with_member(group, member, int(now))
-        text = groups.format_group(changed, key)
+        text = groups.format_group(replace(changed, crl=authority.revocation_list()), key)
     except (MalformedCertificate, UrlRefused) as error:
         raise UsageError(error.message, hint=error.hint) from error
+    authority.note(leaf, name)
     write(file, text, 0o644)
-    _say(file, member, asked, leaf, authority)
+    _say(file, member, asked, leaf, root)
+    return 0
+
+
+def revoke(name: str, authority: Authority) -> int:
+    """Take back all that was issued to a name, and name it no more in the group's file."""
+    from msgspec.structs import replace
+
+    from pbx_stir.certificates import group as groups
+
+    now = time.time()
+    file = authority.folder / GROUP_FILE
+    group = _group(file, authority.certificate)
+    is_member = any(one.name == name for one in group.member)
+    count = authority.revoke(name, now)
+    if not count and not is_member:
+        raise UsageError(f"nothing that is still good was issued to {name!r}")
+    print(f"{authority.revoked}: {count} certificates of {name} are revoked")
+    if file.exists():
+        left = groups.without_member(group, name, int(now))
+        text = groups.format_group(replace(left, crl=authority.revocation_list()), authority.key)
+        write(file, text, 0o644)
+        print(f"{file}: give this to every member, at once")
     return 0
 
 

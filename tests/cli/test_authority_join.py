@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def test_a_known_authority_needs_no_fingerprint(desk: Desk) -> None:
 def test_what_was_written_by_hand_stays(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """Octet for octet, around the lines between the marks; a second join changes nothing more."""
     own = '# ours\nstate_dir = "s"\r\n[verification]\ntrust = ["anchors/*.pem"]  # all\n'
+    own += 'crls = ["anchors/*.crl"]\n'
     desk.configuration.write_bytes(own.encode())
     assert desk.join_first() == 0
     first = desk.configuration.read_bytes()
@@ -145,6 +147,7 @@ def test_what_tables_lack_is_said(desk: Desk, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     for wanted in (
         '[verification] trust must name "anchors/our-group.pem"',
+        '[verification] crls must name "anchors/our-group.crl"',
         f'[publish] numbers = ["{BOB}"]',
         f'[publish] cps = ["{CPS}"]',
         '[outgoing] tls_ca must have the certificates in "our-group-tls.pem"',
@@ -173,6 +176,30 @@ def test_an_older_file_is_refused(desk: Desk, capsys: pytest.CaptureFixture[str]
     assert desk.join() == 2
     assert "older" in capsys.readouterr().err
     assert desk.join("--force") == 0
+
+
+def test_who_is_revoked_is_out(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the next file: his route is gone, and what he signs is refused, fresh as it is."""
+    assert desk.join_first() == 0
+    call = ["--orig", "+12125551200", "--dest", "+16465550100"]
+    key = str(desk.folder / "alice/company.key")
+    url = "https://our-group.invalid/company.pem"
+    alice = parse_group(desk.file.read_bytes()).group.member[0]
+    (desk.folder / "alice.pem").write_text(alice.certificate)
+    (desk.folder / "map.json").write_text(json.dumps({url: "alice.pem"}))
+    capsys.readouterr()
+    assert main(["sign", *call, "--key", key, "--x5u", url, "--passport"]) == 0
+    (desk.folder / "passport").write_text(capsys.readouterr().out)
+    judge = ["verify", "--identity-file", "passport", *call, "--certificates", "map.json"]
+    judge += ["--trust", str(desk.bob / "anchors/our-group.pem")]
+    judge += ["--crl", str(desk.bob / "anchors/our-group.crl")]
+    assert main(judge) == 0
+    assert main(["authority", "revoke", str(desk.authority), "--name", "Alice"]) == 0
+    assert desk.join() == 0
+    assert config.load(desk.configuration).values.route == ()
+    capsys.readouterr()
+    assert main(judge) == 1
+    assert "revoked" in capsys.readouterr().out
 
 
 def test_a_file_without_us_is_refused(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
