@@ -12,7 +12,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -79,7 +79,7 @@ class Reading:
     broken: int = 0
     unreadable: list[str] = field(default_factory=list)
 
-    def lines(self, stream: IO[bytes], holding: bytes = b"") -> Iterator[tuple[CallLine, bytes]]:
+    def lines(self, stream: IO[bytes], holding: bytes = b"") -> Generator[tuple[CallLine, bytes]]:
         """The lines of ``stream``; with ``holding``, only those in which these octets stand.
 
         Raises OSError where the stream cannot be read.
@@ -95,7 +95,7 @@ class Reading:
 
     def files(
         self, log: Path, holding: bytes = b"", since: float = 0.0
-    ) -> Iterator[tuple[CallLine, bytes]]:
+    ) -> Generator[tuple[CallLine, bytes]]:
         """The lines of a log with its older files, oldest first.
 
         A file last written before ``since`` (epoch seconds) is not opened.
@@ -115,7 +115,7 @@ class Reading:
 
     def older(
         self, log: Path, holding: bytes = b"", since: float = 0.0
-    ) -> Iterator[tuple[CallLine, bytes]]:
+    ) -> Generator[tuple[CallLine, bytes]]:
         """As ``files``, without the current one."""
         for path in older_files(log):
             try:
@@ -170,7 +170,9 @@ def _clean(whole: dict[str, object]) -> dict[str, object]:
 def split(stream: IO[bytes]) -> Iterator[bytes | None]:
     """The lines of ``stream`` without their ends; None for one longer than LONGEST_LINE."""
     rest, is_huge = b"", False
-    while block := stream.read(BLOCK):
+    # what is being written to a pipe comes at once
+    read = getattr(stream, "read1", stream.read)
+    while block := read(BLOCK):
         first, *others = block.split(b"\n")
         rest += first
         if not others:

@@ -9,10 +9,11 @@ import argparse
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from pbx_stir.call_log.picking import Wanted
     from pbx_stir.call_log.reading import CallLine, Reading
 
-    Lines = Iterator[tuple[CallLine, bytes]]
+    Lines = Generator[tuple[CallLine, bytes]]
 
 STDIN: Final = "-"
 MOST_LAST: Final = 100_000
 USUAL_LAST: Final = 50
 MOST_EXPLAINED: Final = 20
 FEWEST_OF_ID: Final = 4
+# what of the journal is the call log, where it goes to standard output or to the journal itself
+JOURNALS: Final = {"-": ("-u", "pbx-stir"), "journal": ("-t", "pbx-stir-calls")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,21 +120,27 @@ def _hash(args: argparse.Namespace, digits: str) -> str:
     return style("hash", key).number(digits)
 
 
-def _log_of(args: argparse.Namespace) -> Path:
-    """The log that the configuration names. Raises UsageError where it is none that can be read."""
+def _log_of(args: argparse.Namespace) -> Path | tuple[str, ...]:
+    """The log that the configuration names: a file, or a command that writes it out.
+
+    Raises:
+        UsageError: it is neither
+    """
     from pbx_stir import config
 
     loaded = config.load(Path(args.config))
     file = loaded.values.call_log.file
-    hints = {
-        "-": "journalctl -u pbx-stir -o cat | pbx-stir calls -",
-        "journal": "journalctl -t pbx-stir-calls -o cat | pbx-stir calls -",
-        "syslog": "grep -h pbx-stir-calls /var/log/syslog | pbx-stir calls -",
-    }
-    if file in hints:
-        where = "standard output" if file == "-" else file
-        raise UsageError(f"the call log goes to {where}, not to a file", hint=hints[file])
-    return loaded.resolve(file)
+    if file == "syslog":
+        hint = "grep -h pbx-stir-calls /var/log/syslog | pbx-stir calls -"
+        raise UsageError("the call log goes to syslog, not to a file", hint=hint)
+    if file not in JOURNALS:
+        return loaded.resolve(file)
+    command = ("journalctl", *JOURNALS[file], "-o", "cat", "--no-pager", "-q")
+    if shutil.which(command[0]) is None:
+        where = "standard output" if file == "-" else "the journal"
+        hint = "pipe it to pbx-stir calls -"
+        raise UsageError(f"the call log goes to {where}, and there is no journalctl", hint=hint)
+    return command
 
 
 def _read(
@@ -141,11 +150,14 @@ def _read(
     from pbx_stir.call_log.reading import Reading
 
     reading = Reading()
-    if not args.log:
-        args.log = [str(_log_of(args))]
+    named = _log_of(args) if not args.log else None
 
     def lines() -> Lines:
-        for name in args.log:
+        if isinstance(named, tuple):
+            more = (f"--since=@{since.timestamp():.0f}",) if since else ()
+            yield from _written_out((*named, *more), reading, holding)
+            return
+        for name in args.log or [named]:
             if name == STDIN:
                 # the file itself: what is being written to a pipe comes at once
                 yield from reading.lines(sys.stdin.buffer, holding)
@@ -159,6 +171,17 @@ def _read(
                 raise _unreadable(path, error) from error
 
     return reading, lines()
+
+
+def _written_out(command: Sequence[str], reading: Reading, holding: bytes = b"") -> Lines:
+    """What a command writes. Other lines of a unit stand between those of its calls."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        try:
+            yield from reading.lines(running.stdout, holding)
+        finally:
+            running.terminate()
+    reading.broken = 0
 
 
 def _print_counts(lines: Lines, args: argparse.Namespace) -> None:
@@ -197,9 +220,12 @@ def _follow(args: argparse.Namespace, wanted: Wanted) -> int:
     from pbx_stir.call_log.following import LOOK_SECONDS, Follower
     from pbx_stir.call_log.reading import Reading
 
-    if args.log == [STDIN] or len(args.log) > 1:
-        raise UsageError("--follow follows one file", hint="name one log")
+    if len(args.log) > 1:
+        raise UsageError("--follow follows one log", hint="name one")
     path = Path(args.log[0]) if args.log else _log_of(args)
+    last = USUAL_LAST if args.last is None else args.last
+    if isinstance(path, tuple) or args.log == [STDIN]:
+        return _follow_stream(path, last, wanted, args)
     since = wanted.since.timestamp() if wanted.since else 0.0
     try:
         follower = Follower(path)
@@ -215,7 +241,6 @@ def _follow(args: argparse.Namespace, wanted: Wanted) -> int:
     with contextlib.closing(follower), contextlib.suppress(KeyboardInterrupt):
         # the file is read on from where this has read to: no call is missed, none shown twice
         lines = chain(Reading().older(path, since=since), more())
-        last = USUAL_LAST if args.last is None else args.last
         kept = deque((one for one in lines if wanted.has(one[0])), maxlen=last or None)
         show = _shower(args)
         while True:
@@ -224,6 +249,24 @@ def _follow(args: argparse.Namespace, wanted: Wanted) -> int:
             sys.stdout.flush()
             time.sleep(LOOK_SECONDS)
             kept = deque(one for one in more() if wanted.has(one[0]))
+    return 0
+
+
+def _follow_stream(
+    command: Path | tuple[str, ...], last: int, wanted: Wanted, args: argparse.Namespace
+) -> int:
+    """Each call as a command or standard input brings it."""
+    from pbx_stir.call_log.reading import Reading
+
+    show, reading = _shower(args), Reading()
+    lines = reading.lines(sys.stdin.buffer)
+    if isinstance(command, tuple):
+        lines = _written_out((*command, "-f", "-n", str(last or "all")), reading)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(lines):
+        for line, octets in lines:
+            if wanted.has(line):
+                show(line, octets)
+                sys.stdout.flush()
     return 0
 
 

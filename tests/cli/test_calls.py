@@ -148,10 +148,40 @@ def test_the_log_is_that_of_the_configuration(
     """Where none is named; where it goes elsewhere, how to get it is said."""
     config = configuration(tmp_path, 'file = "calls.jsonl"')
     assert len(shown(capsys, "--config", config, "--json").splitlines()) == 3
-    for file, hint in (("-", "journalctl -u"), ("journal", "journalctl -t"), ("syslog", "grep")):
-        config = configuration(tmp_path, f'file = "{file}"')
-        assert main(["calls", "--config", str(config)]) == 2
-        assert hint in capsys.readouterr().err
+    config = configuration(tmp_path, 'file = "syslog"')
+    assert main(["calls", "--config", str(config)]) == 2
+    assert "grep" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "which"), [("-", "-u pbx-stir"), ("journal", "-t pbx-stir-calls")]
+)
+def test_the_journal_is_asked_where_the_log_goes_there(
+    capsys: pytest.CaptureFixture[str],
+    log: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    which: str,
+) -> None:
+    """By journalctl, in which other lines of the service stand too; without it that is said."""
+    config = configuration(tmp_path, f'file = "{file}"')
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    assert main(["calls", "--config", str(config)]) == 2
+    assert "no journalctl" in capsys.readouterr().err
+    program = folder / "journalctl"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\nexec /bin/cat {log}\n')
+    program.chmod(0o755)
+    since = ["--since", "2026-11-21T00:00:00Z"]
+    for more in ([], since, ["--follow"], ["explain", "bbbb"]):
+        shown(capsys, *more, "--config", config)
+    asked = (folder / "asked").read_text().splitlines()
+    assert all(one.startswith(which) for one in asked)
+    assert asked[1].endswith("--since=@1795219200")
+    assert asked[2].endswith("-f -n 50")
+    assert len(asked) == 4
 
 
 def test_a_hashed_number_is_found_by_the_whole(
@@ -179,7 +209,6 @@ def test_a_hashed_number_is_found_by_the_whole(
         ["--last", "-1"],
         ["explain"],
         ["explain", "ab"],
-        ["--follow", "-"],
         ["--follow", "a", "b"],
     ],
 )
@@ -201,6 +230,24 @@ def test_standard_input_is_read(log: Path) -> None:
         timeout=60,
     )
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_standard_input_is_followed() -> None:
+    """Each call as it is written: journalctl -f."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pbx_stir", "calls", "-", "--follow", "--json"],
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )
+    assert running.stdin is not None
+    assert running.stdout is not None
+    for call_id in "ab":
+        running.stdin.write(octets(id=call_id) + b"\n")
+        running.stdin.flush()
+        assert json.loads(running.stdout.readline())["id"] == call_id
+    running.stdin.close()
+    assert running.wait(60) == 0
+    running.stdout.close()
 
 
 def test_new_calls_are_followed(log: Path) -> None:
