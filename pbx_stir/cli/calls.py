@@ -135,7 +135,7 @@ def _log_of(args: argparse.Namespace) -> Path | tuple[str, ...]:
         raise UsageError("the call log goes to syslog, not to a file", hint=hint)
     if file not in JOURNALS:
         return loaded.resolve(file)
-    command = ("journalctl", *JOURNALS[file], "-o", "cat", "--no-pager", "-q")
+    command = ("journalctl", *JOURNALS[file], "-o", "cat", "--no-pager")
     if shutil.which(command[0]) is None:
         where = "standard output" if file == "-" else "the journal"
         hint = "pipe it to pbx-stir calls -"
