@@ -24,6 +24,7 @@ DEFAULT_CONFIG = "/etc/pbx-stir/pbx-stir.toml"
 SECONDS = 3
 OLDEST_HEARTBEAT = 5.0
 LARGEST = 1 << 20
+Pbx = config.AsteriskSection | config.FreeSwitchSection
 ESTABLISHED = "01"
 
 
@@ -63,7 +64,7 @@ def _cps(words: list[str], file: str) -> str:
 def _listener(file: str) -> str:
     """Ask its metrics, else find a connection to each PBX among those of this container."""
     values = config.load(Path(file)).values
-    pbxs = (*values.asterisk, *values.freeswitch)
+    pbxs: tuple[Pbx, ...] = (*values.asterisk, *values.freeswitch)
     if values.metrics.listen:
         ages = _heartbeat_ages(values.metrics.listen)
         late = [pbx for pbx in pbxs if ages.get(_name(pbx), math.inf) > OLDEST_HEARTBEAT]
@@ -77,7 +78,7 @@ def _listener(file: str) -> str:
     return f"not connected to {', '.join(map(_name, late))}" if late else ""
 
 
-def _name(pbx: config.AsteriskSection | config.FreeSwitchSection) -> str:
+def _name(pbx: Pbx) -> str:
     return pbx.name or f"{pbx.host}:{pbx.port}"
 
 

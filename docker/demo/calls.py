@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -59,9 +60,13 @@ class Manager:
         )
 
     def cdr(self, matches: Callable[[Event], bool]) -> Event:
-        """Wait for the call detail record that matches. Raises TimeoutError."""
+        """Wait for the call detail record that matches; without one the program ends."""
         self._socket.settimeout(CDR_SECONDS)
-        return next(one for one in self._messages() if one.get("Event") == "Cdr" and matches(one))
+        try:
+            cdrs = (one for one in self._messages() if one.get("Event") == "Cdr")
+            return next(one for one in cdrs if matches(one))
+        except TimeoutError:
+            sys.exit(f"no such call detail record of {self.host} in {CDR_SECONDS} s")
 
     def hears_its_listener(self) -> bool:
         """Tell whether this PBX knows that a listener is there."""
@@ -81,7 +86,7 @@ class Manager:
 
 def main() -> int:
     """Place both calls; print a line for each side of them."""
-    a, b, stranger = (_until(lambda h=host: Manager(h), host) for host in _HOSTS)
+    a, b, stranger = (_until(partial(Manager, host), host) for host in _HOSTS)
     for pbx in (a, b):
         _until(pbx.hears_its_listener, f"the listener of {pbx.host}")
     _until(lambda: b"eyJ" in _cps("/cps/16465554000/keys"), "B's encryption keys at the CPS")
@@ -104,14 +109,19 @@ def _genuine(a: Manager, b: Manager) -> bool:
     for attempt in range(ATTEMPTS):
         dest, orig = str(16465554000 + attempt), str(12125551200 + attempt)
         a.originate(f"{dest}*{orig}")
-        stored = a.cdr(lambda one, d=dest: _said(one, "status=") and d in one["Destination"])
-        found = _inbound(b, dest)
-        if "reason=no-tokens" not in stored["UserField"]:
+        stored, found = _outbound(a, dest), _inbound(b, dest)
+        if "reason=no-tokens" not in stored:
             break
         time.sleep(1)
-    print(f"{'genuine':<10}{'company A':<12}{stored['UserField']}")
+    print(f"{'genuine':<10}{'company A':<12}{stored}")
     print(f"{'genuine':<10}{'company B':<12}{found}", flush=True)
     return found.startswith("verstat=TN-Validation-Passed reason=verified")
+
+
+def _outbound(pbx: Manager, dest: str) -> str:
+    """What the calling PBX's record says of it."""
+    row = pbx.cdr(lambda one: _said(one, "status=") and dest in one["Destination"])
+    return row["UserField"]
 
 
 def _inbound(pbx: Manager, dest: str) -> str:
