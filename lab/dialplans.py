@@ -94,11 +94,13 @@ exten => _X!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN}))
  same => n,GotoIf($["${EXTEN:-2}"="92"]?group)
  same => n,GotoIf($["${EXTEN:-2}"="93"]?answered)
  same => n,GotoIf($["${EXTEN:-2}"="94"]?queue)
+ same => n,GotoIf($["${EXTEN:-2}"="95"]?joined)
  same => n,GotoIf($["${EXTEN:-2}"="50"]?customer)
  same => n,Dial(Local/${EXTEN}@phone/n,10)
  same => n,Hangup()
 ; extension 90 is forwarded to another company, 91 to one that forwards it as well; 92 rings at two
-; companies; 93 is answered, to be transferred; 94 is a queue that nobody serves
+; companies; 93 is answered, to be transferred; 94 is a queue that nobody serves; 95
+; joins the call that JOIN names
  same => n(again),Set(number=17205556090)
  same => n,Goto(leave)
  same => n(forward),Set(number=FORWARD_TO)
@@ -113,6 +115,9 @@ exten => _X!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN}))
  same => n,Goto(leave)
  same => n(answered),Answer()
  same => n,Wait(20)
+ same => n,Hangup()
+ same => n(joined),Answer()
+ same => n,Bridge(${GLOBAL(JOIN)})
  same => n,Hangup()
 ; number 50 is a customer's, who is reached by SIP
  same => n(customer),Gosub(pbx-stir-outbound,s,1(sip,${EXTEN}))

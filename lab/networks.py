@@ -241,6 +241,7 @@ class NetworksDemo:
             self.transferred,
             self.forwarded_unsigned,
             self.forwarded_as_b,
+            self.joined,
         )
 
     def sip_to_numbers(self) -> Iterator[Line]:
@@ -305,13 +306,26 @@ class NetworksDemo:
         yield self._out("transferred", "b", orig, ("stored", "forwarded"))
         yield self._in("transferred", "c", orig, ("TN-Validation-Passed", "verified"), dest)
 
-    def _answered(self, pbx: Instance, dest: str) -> str:
-        """The channel by which a call to ``dest`` came in, once it is up."""
+    def joined(self) -> Iterator[Line]:
+        """A calls B; a stranger with A's number is joined with her there, and then sent to C."""
+        orig, dest, joining = self.stage.a.number(38), self.stage.b.number(93), "13105552095"
+        b = self.stage.pbxs["b"]
+        self._call("a", f"{dest}*{orig}")
+        b.cli(f"dialplan set global JOIN {self._answered(b, dest)}")
+        self._call("m", f"{joining}*{orig}", "anywhere")
+        channel = self._answered(b, joining, "Bridge")
+        b.cli(f"channel redirect {channel} leaves,{self.stage.c.number(8)},1")
+        call = "a stranger joined"
+        yield self._out(call, "b", orig, ("skipped", "not-authoritative"))
+        yield self._in(call, "c", orig, ("No-TN-Validation", "no-passport"))
+
+    def _answered(self, pbx: Instance, dest: str, application: str = "Wait") -> str:
+        """The channel by which a call to ``dest`` came in, once it is up and in an application."""
         give_up_at = time.monotonic() + 10
         while time.monotonic() < give_up_at:
             for line in pbx.cli("core show channels concise").splitlines():
                 fields = line.split("!")
-                if len(fields) > 4 and fields[2] == dest and fields[4] == "Up":
+                if len(fields) > 5 and (fields[2], fields[4:6]) == (dest, ["Up", application]):
                     return fields[0]
             time.sleep(0.02)
         raise LabError(f"no call to {dest} is answered in 10 s")
