@@ -132,7 +132,7 @@ def plan_asterisk(machine: Machine, wishes: Wishes) -> Plan:
     else:
         _refuse_freepbx(folder)
         changes += [_dialplan(folder, wishes), *_manager(folder, secret)]
-        plan += Plan(left=_left(wishes))
+        plan += Plan(left=_left(wishes, hooks_left(machine, wishes.etc)))
     if wishes.cdr:
         mapping = re.search(r"(?m)^Master\.csv\s*=>\s*(.*)$", _sample("cdr_custom.conf"))
         assert mapping is not None
@@ -284,10 +284,12 @@ def _test_call(wishes: Wishes) -> bytes:
     ).encode()
 
 
-def _left(wishes: Wishes) -> tuple[str, ...]:
-    """What only the administrator can do: his contexts are not known here."""
-    told = []
-    for name in wishes.trunks or ("TRUNK",):
+def _left(wishes: Wishes, hooks: Sequence[str]) -> tuple[str, ...]:
+    """What only the administrator can do, and has not done: his contexts are not known here."""
+    told: list[str] = []
+    for name in wishes.trunks or (() if hooks else ("TRUNK",)):
+        if any(f"({name}," in one for one in hooks):
+            continue
         told.append(
             f"on the caller's channel, just before Dial by {name}:\n"
             f" same => n,Gosub(pbx-stir-outbound,s,1({name},${{EXTEN}}))"

@@ -278,3 +278,13 @@ def test_no_secret_is_shown(site: Site) -> None:
     told = "".join(shown(change) for change in plan.changes)
     assert site.read("/etc/pbx-stir/ami.secret").decode().strip() not in told
     assert "theirs" not in told
+
+
+def test_what_is_done_is_not_asked_for_again(site: Site) -> None:
+    """Once the hooks of a trunk are in the dialplan, nothing is said to be left."""
+    hook = b" same => n,Gosub(pbx-stir-outbound,s,1(carrier-1,${EXTEN}))\n"
+    site.put(EXTENSIONS_CONF, EXTENSIONS + hook)
+    site.machine.path("/etc/pbx-stir").mkdir()
+    site.put("/etc/pbx-stir/pbx-stir.toml", b"[[asterisk]]\n")
+    assert site.plan(trunks=("carrier-1",)).left == ()
+    assert site.plan().left == ()
