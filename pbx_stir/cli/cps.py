@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pbx_stir.cli.bare import bare_settings
@@ -26,7 +27,7 @@ from pbx_stir.log_levels import LogLevels
 from pbx_stir.service_manager import ServiceManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pbx_stir.cli.workers import Desk
     from pbx_stir.config import Loaded
@@ -283,7 +284,6 @@ async def _serve(
     obeyed: tuple[CpsFile, LogLevels, ServiceManager],
 ) -> None:
     """Listen, say so, wait for a signal, end gracefully; SIGHUP reads files again."""
-    file, levels, manager = obeyed
     from pbx_stir.cps.listening import listening, listening_bare
     from pbx_stir.cps.server_tls import ServerTls
 
@@ -300,7 +300,10 @@ async def _serve(
         settings = with_records(running, settings)
         tls = ServerTls(settings)
         reloads = [*settings.reloads, tls.reload]
-        url = await running.enter_async_context(listening(settings, store, tally=tally, tls=tls))
+        alive: list[Callable[[], bool]] = []
+        url = await running.enter_async_context(
+            listening(settings, store, tally=tally, tls=tls, alive=alive)
+        )
         speaks = desk is None or desk.index == 0
         if speaks and not settings.tokens:
             _log.warning("storing needs no token: anybody who can connect may store")
@@ -310,24 +313,38 @@ async def _serve(
             )
             bare_tls = ServerTls(common)
             reloads.append(bare_tls.reload)
+            bare = replace(bare, common=common)
             second = await running.enter_async_context(
-                listening_bare(replace(bare, common=common), bare_store, tally=tally, tls=bare_tls)
+                listening_bare(bare, bare_store, tally=tally, tls=bare_tls, alive=alive)
             )
             if speaks:
                 print(f"unsealed passports at {second}", file=sys.stderr, flush=True)
-        status = f"listening on {url}"
-        obey(running, file, reloads, levels, manager if desk is None else desk, status)
-        if desk is None:
-            print(status, file=sys.stderr, flush=True)
-            manager.ready(status)
-        else:
-            desk.say_ready(url)
-        alive = manager.attend() if desk is None else desk.attend()
-        attending = asyncio.create_task(alive)
-        running.callback(attending.cancel)
+        _say_and_obey(running, obeyed, desk, url, reloads, alive)
         await stop.wait()
         _log.info("ending")
-        manager.stopping("finishing the requests in hand")
+        obeyed[2].stopping("finishing the requests in hand")
+
+
+def _say_and_obey(
+    running: contextlib.AsyncExitStack,
+    obeyed: tuple[CpsFile, LogLevels, ServiceManager],
+    desk: Desk | None,
+    url: str,
+    reloads: Sequence[Callable[[], object]],
+    alive: Sequence[Callable[[], bool]],
+) -> None:
+    """Say that it listens, and how it is; obey SIGHUP and SIGUSR1, until ``running`` ends."""
+    file, levels, manager = obeyed
+    status = f"listening on {url}"
+    obey(running, file, reloads, levels, manager if desk is None else desk, status)
+    if desk is None:
+        print(status, file=sys.stderr, flush=True)
+        manager.ready(status)
+    else:
+        desk.say_ready(url)
+    attend = partial(manager.attend, None) if desk is None else desk.attend
+    attending = asyncio.create_task(attend(lambda: all(one() for one in alive)))
+    running.callback(attending.cancel)
 
 
 async def _counting(running: contextlib.AsyncExitStack, settings: CpsSettings) -> Tally | None:

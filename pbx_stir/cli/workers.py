@@ -72,10 +72,11 @@ class Desk:
         """Say that this worker has read its files again."""
         self._say(AGAIN)
 
-    async def attend(self) -> None:
-        """Say that this worker is alive, for ever; from the event loop that does its work."""
+    async def attend(self, is_alive: Callable[[], bool] = lambda: True) -> None:
+        """Say that this worker is alive, while it is; from the event loop that does its work."""
         while self.watchdog_seconds:
-            self._say(ALIVE)
+            if is_alive():
+                self._say(ALIVE)
             await asyncio.sleep(self.watchdog_seconds / 4)
 
     def _say(self, word: str) -> None:

@@ -146,6 +146,7 @@ def load(path: Path) -> Loaded:
         return Loaded(path.absolute(), converted(raw, Configuration), lines)
     except msgspec.ValidationError as error:
         wrong = mistakes(raw, Configuration)
+        wrong.sort(key=lambda one: line_of(lines, one.key) or 0)
         raise together(
             ConfigurationError(f"{path}{_at(lines, one.key)}: {one.key}: {one.what}", hint=one.hint)
             for one in wrong

@@ -193,6 +193,10 @@ class Acceptor:
         """Begin to accept, in the event loop that runs."""
         self._task = asyncio.create_task(self._accept_for_ever())
 
+    def is_alive(self) -> bool:
+        """Tell whether connections are accepted, or will be when there is room again."""
+        return self._task is not None and not self._task.done()
+
     async def close(self) -> None:
         """Accept no more, and break off the handshakes under way; connections stay."""
         tasks = [*self._connecting, *([self._task] if self._task else [])]

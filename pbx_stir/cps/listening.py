@@ -41,10 +41,12 @@ async def listening(
     clock: Callable[[], float] = time.monotonic,
     tally: Tally | None = None,
     tls: ServerTls | None = None,
+    alive: list[Callable[[], bool]] | None = None,
 ) -> AsyncIterator[str]:
     """Run a CPS as long as the context lasts; give its URL. Port 0 takes a free one.
 
-    ``tls`` is given by who will have it read again.
+    ``tls`` is given by who will have it read again; to ``alive`` is added what tells whether it
+    still accepts connections.
     At the end no connection is accepted any more, and requests under way have ``DRAIN_SECONDS``.
     Raises ``ConfigurationError`` for settings that cannot be carried out.
     """
@@ -54,7 +56,7 @@ async def listening(
         held = store if store is not None else settings.new_store()
         return build_application(settings, held, now, clock=clock, tally=tally)
 
-    async with _serving(settings, build, clock, tally, tls) as url:
+    async with _serving(settings, build, clock, tally, tls, alive) as url:
         yield url
 
 
@@ -67,6 +69,7 @@ async def listening_bare(
     clock: Callable[[], float] = time.monotonic,
     tally: Tally | None = None,
     tls: ServerTls | None = None,
+    alive: list[Callable[[], bool]] | None = None,
 ) -> AsyncIterator[str]:
     """Run the listener for unsealed PASSporTs (RFC 9888) the same way; give its URL."""
 
@@ -74,7 +77,7 @@ async def listening_bare(
         held = store if store is not None else settings.new_store()
         return build_bare_application(settings, held, now, clock=clock, tally=tally)
 
-    async with _serving(settings.common, build, clock, None, tls) as url:
+    async with _serving(settings.common, build, clock, None, tls, alive) as url:
         yield url
 
 
@@ -85,6 +88,7 @@ async def _serving(
     clock: Callable[[], float],
     tally: Tally | None,
     tls: ServerTls | None,
+    alive: list[Callable[[], bool]] | None,
 ) -> AsyncIterator[str]:
     """Serve an application as long as the context lasts."""
     secured = ServerTls(settings) if tls is None else tls
@@ -105,6 +109,8 @@ async def _serving(
         try:
             acceptor = Acceptor(_server(runner), listener, secured.current, doors)
             acceptor.start()
+            if alive is not None:
+                alive.append(acceptor.is_alive)
             try:
                 yield _url(listener, tls=secured.current() is not None)
             finally:

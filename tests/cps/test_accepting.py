@@ -7,6 +7,7 @@ import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -149,6 +150,28 @@ async def test_out_of_descriptors(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(loop, "sock_accept", failing)
     async with run() as cps:
         assert (await _ask(cps.port, None, "127.0.0.1")).startswith(b"HTTP/1.1 200")
+
+
+async def test_who_accepts_no_more_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that goes on without taking connections can be told from one that serves."""
+    alive: list[Callable[[], bool]] = []
+    settings = CpsSettings(port=0, tls=False, tokens=False)
+    failed = asyncio.Event()
+
+    async def failing(_: socket.socket) -> object:
+        failed.set()
+        raise RuntimeError("oops")
+
+    async with listening(settings, alive=alive) as url:
+        port = int(url.rpartition(":")[2])
+        assert (await _ask(port, None, "127.0.0.1")).startswith(b"HTTP/1.1 200")
+        assert [one() for one in alive] == [True]
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_accept", failing)
+        assert (await _ask(port, None, "127.0.0.1")).startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(5):
+            await failed.wait()
+        await asyncio.sleep(0)
+        assert [one() for one in alive] == [False]
 
 
 async def test_settings_without_room(tls_files: TlsFiles) -> None:
