@@ -140,12 +140,12 @@ class FakeResponse:
         self.takes = asyncio.Event()
         self.changed = asyncio.Condition()
 
-    async def write(self, octets: bytes) -> None:
+    async def write(self, octets: memoryview) -> None:
         """Take it, or let it wait."""
         if self.written:
             await self.takes.wait()
         async with self.changed:
-            self.written.append(octets)
+            self.written.append(bytes(octets))
             self.changed.notify_all()
 
     async def has(self, count: int) -> None:
@@ -196,3 +196,18 @@ def test_places_are_read_strictly() -> None:
     assert place_of(f"{feed.run_id}-17", feed) == 17
     for text in ("", "17", f"{feed.run_id}", f"{feed.run_id}-1x", f"{feed.run_id}-{'9' * 30}"):
         assert place_of(text, feed) is None
+
+
+async def test_a_slow_line_takes_a_snapshot_in_its_own_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each piece has the time that an event has: what goes on is not cut off."""
+    monkeypatch.setattr(events, "PIECE_OCTETS", 1_000)
+    feed, reader, page = Feed(), Reader(), FakeResponse()
+    page.takes.set()
+    put(feed, *"abcdefgh")
+    reader.end()
+    await Stream(feed, page, 60).send(reader, None, lambda: 60)  # type: ignore[arg-type]
+    assert len(page.written) > 3
+    assert max(map(len, page.written)) == 1_000
+    assert b"".join(page.written).endswith(b"]}\n\n")
