@@ -15,6 +15,8 @@ from bench import (
     cycles_report,
     freeswitch,
     growth,
+    mixed,
+    mixed_report,
     services,
     verify,
 )
@@ -27,12 +29,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "name",
-        choices=["calls", "cps", "cycles", "freeswitch", "growth", "services", "verify"],
+        choices=["calls", "cps", "cycles", "freeswitch", "growth", "mixed", "services", "verify"],
         help="what is measured",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
     parser.add_argument(
         "--calls", metavar="N", type=_count, default=500, help="calls a round (default: 500)"
+    )
+    parser.add_argument(
+        "--mixed", metavar="N", type=int, default=10_000, help="with mixed: calls (default: 10000)"
     )
     parser.add_argument(
         "--gets", metavar="N", type=int, default=1_000_000, help="with cps: distinct numbers asked"
@@ -71,6 +76,9 @@ def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
         case "growth":
             grown = growth.measure(_say)
             return grown, growth.render(grown)
+        case "mixed":
+            of_mixed = mixed.measure(arguments.mixed, _say)
+            return of_mixed, mixed_report.render(of_mixed)
         case "verify":
             of_tokens = verify.measure(arguments.calls, _say)
             return of_tokens, verify.render(of_tokens)

@@ -9,7 +9,7 @@ import secrets
 import ssl
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -93,31 +93,16 @@ class World:
 
         What the CPS would sign blindly is signed here with its key, which gives the same.
         """
-        now = time.time()
-        epoch = epochs.epoch_of(now)
-        keys = KeyFiles(self.folder / "state" / "token-keys").prepare(now)
-        secret = next(each for each in keys if each.epoch == epoch)
+        keys = KeyFiles(self.folder / "state" / "token-keys")
         audience = epochs.parse_key_list(cps.get(exchange.KEYS_PATH)).issuer
-        how = padding.PSS(padding.MGF1(hashes.SHA384()), _SALT_OCTETS)
 
         def texts() -> Iterator[bytes]:
             for index in range(count):
                 if index % calls_a_token == 0:
-                    private = ec.generate_private_key(ec.SECP256R1())
-                    key = storage_token.key_octets(private.public_key())
-                    randomizer = os.urandom(blind_rsa.RANDOMIZER_OCTETS)
-                    unsigned = StorageToken(epoch, key, randomizer, b"")
-                    signature = secret.private.sign(
-                        unsigned.prepared(audience), how, hashes.SHA384()
-                    )
-                    token = StorageToken(epoch, key, randomizer, signature)
+                    authorise = token_of(keys, audience)
                 number = str(FIRST_NUMBER + secrets.randbelow(NUMBERS))
                 body = sealed_text()
-                store = Store(HOST, "POST", number, "application/passport", body)
-                proof = storage_token.prove(
-                    private, token, store, now=time.time(), nonce=os.urandom(16)
-                )
-                header = storage_token.format_authorization(token, proof)
+                header = authorise(number=number, body=body)
                 yield post(number, body, f"Authorization: {header}\r\n")
 
         write_requests(file, texts())
@@ -158,6 +143,27 @@ class World:
                 yield request(exchange.TOKENS_PATH, body, "application/json", header)
 
         write_requests(file, texts())
+
+
+def token_of(keys: KeyFiles, audience: str) -> Callable[..., str]:
+    """Make a token, signed with the CPS's own key; gives what authorises one store with it."""
+    now = time.time()
+    epoch = epochs.epoch_of(now)
+    secret = next(each for each in keys.prepare(now) if each.epoch == epoch)
+    private = ec.generate_private_key(ec.SECP256R1())
+    key = storage_token.key_octets(private.public_key())
+    randomizer = os.urandom(blind_rsa.RANDOMIZER_OCTETS)
+    unsigned = StorageToken(epoch, key, randomizer, b"")
+    how = padding.PSS(padding.MGF1(hashes.SHA384()), _SALT_OCTETS)
+    signature = secret.private.sign(unsigned.prepared(audience), how, hashes.SHA384())
+    token = StorageToken(epoch, key, randomizer, signature)
+
+    def authorise(*, number: str, body: bytes) -> str:
+        store = Store(audience, "POST", number, "application/passport", body)
+        proof = storage_token.prove(private, token, store, now=time.time(), nonce=os.urandom(16))
+        return storage_token.format_authorization(token, proof)
+
+    return authorise
 
 
 class Cps:
