@@ -1,9 +1,10 @@
 """``pbx-stir authority join``: take up a group's file: whom to trust, our certificate, the routes.
 
-It writes the anchor, our certificate and, between two marks in the configuration, our credential
-and the routes to the others; carried out again with a newer file it replaces these. The first time
-it also adds the tables that a configuration needs and this one has not. All else in that file stays
-as it is, octet for octet, but for blank lines at its end. Our key is only looked at.
+It writes the anchor, the revocation list, our certificate and, between two marks in the
+configuration, our credential and the routes to the others; carried out again with a newer file it
+replaces these. It also adds tables and keys that a configuration needs and this one has not. All
+else in that file stays as it is, octet for octet, but for blank lines at its end. Our key is only
+looked at.
 """
 
 from __future__ import annotations
@@ -97,16 +98,17 @@ def run(args: argparse.Namespace) -> int:
     _check_age(args, read.group, before)
     outside = _outside(before, configuration)
     block = _block_of(args, read.group, member, place, outside)
-    if _block().search(before):
-        text = _block().sub(lambda _: block, before, count=1)
+    text = _completed(before, outside, _wanted(read.group, member, place))
+    if _block().search(text):
+        text = _block().sub(lambda _: block, text, count=1)
     else:
-        whole = f"{before.rstrip()}\n" if before.strip() else ""
-        missing = _missing(read.group, member, place, outside)
-        text = f"{whole}{missing}\n{block}".lstrip("\n")
+        text = f"{text.rstrip()}\n\n{block}".lstrip("\n")
     _write(read, member, place, configuration, text)
     others = ", ".join(one.name for one in read.group.member if one != member) or "nobody yet"
     print(f"{configuration}: calls to {others} will be signed")
-    for note in _notes(read.group, member, place, outside):
+    if "trunk" not in outside:
+        print("to do: [[trunk]]: its name in the dialplan, country_code, how it writes numbers")
+    for note in _notes(read.group, member, place, _outside(text, configuration)):
         print(f"to do: {note}")
     return 0
 
@@ -183,20 +185,44 @@ def _outside(text: str, path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path}: not TOML: {error}") from error
 
 
-def _missing(group: Group, member: Member, place: Place, outside: dict[str, Any]) -> str:
-    """Tables that the configuration needs and has not yet; they are the administrator's then."""
-    numbers, cps = _list(member.numbers), _list(member.cps)
-    wanted = {
-        "trunk": f'[[trunk]]\nname = "carrier-1"\nnumbers = {numbers}\n'
-        '# country_code = "1"     # yours: how the trunk writes numbers',
-        "verification": f'[verification]\ntrust = ["{place.relative(place.anchor)}"]',
-        "publish": f"[publish]\nnumbers = {numbers}\ncps = {cps}",
+def _wanted(group: Group, member: Member, place: Place) -> dict[str, dict[str, str]]:
+    """Tables that the configuration needs, with the keys that these need, as TOML."""
+    found = {
+        "verification": {"trust": f'["{place.relative(place.anchor)}"]'},
+        "publish": {"numbers": _list(member.numbers), "cps": _list(member.cps)},
+        "[trunk]": {"name": '"carrier-1"', "numbers": _list(member.numbers)},
     }
     if group.crl:
-        wanted["verification"] += f'\ncrls = ["{place.relative(place.revoked)}"]'
+        found["verification"]["crls"] = f'["{place.relative(place.revoked)}"]'
     if group.tls_ca:
-        wanted["outgoing"] = f'[outgoing]\ntls_ca = "{place.relative(place.tls_ca)}"'
-    return "".join(f"\n{text}\n" for name, text in wanted.items() if name not in outside)
+        found["outgoing"] = {"tls_ca": f'"{place.relative(place.tls_ca)}"'}
+    return found
+
+
+def _completed(text: str, outside: dict[str, Any], wanted: dict[str, dict[str, str]]) -> str:
+    """``text`` with what is missing of ``wanted``; what is there stays as it is."""
+    appended = []
+    for name, keys in wanted.items():
+        known = outside.get(name.strip("[]"))
+        if known is None:
+            lines = [f"{key} = {value}" for key, value in keys.items()]
+            if name == "[trunk]":
+                lines.append('# country_code = "1"     # yours: how the trunk writes numbers')
+            appended.append("\n".join([f"[{name}]", *lines]))
+        elif isinstance(known, dict):
+            lines = [f"{key} = {value}\n" for key, value in keys.items() if key not in known]
+            text = _below(text, name, "".join(lines))
+    block = _block().search(text)
+    before, after = (text[: block.start()], text[block.start() :]) if block else (text, "")
+    if not appended:
+        return text
+    return "\n\n".join([*filter(None, [before.rstrip()]), *appended]) + "\n\n" + after
+
+
+def _below(text: str, table: str, lines: str) -> str:
+    """``text`` with lines below a table's heading; as it was where that is written otherwise."""
+    found = re.search(rf"^\[{table}\][ \t]*(?:#[^\n]*)?\r?\n", text, re.MULTILINE)
+    return text if found is None else text[: found.end()] + lines + text[found.end() :]
 
 
 def _block_of(
@@ -235,8 +261,6 @@ def _notes(group: Group, member: Member, place: Place, outside: dict[str, Any]) 
             notes.append(f"[publish] {key} = {_list(wanted)} is what the group knows")
     if group.tls_ca and "outgoing" in outside and outside["outgoing"].get("tls_ca") != ca:
         notes.append(f'[outgoing] tls_ca must have the certificates in "{ca}"')
-    if "trunk" not in outside:
-        notes.append("[[trunk]]: its name in the dialplan, country_code, how it writes numbers")
     if not {"asterisk", "freeswitch"} & set(outside):
         notes.append("[[asterisk]] or [[freeswitch]]: how your PBX is reached")
     return notes

@@ -141,7 +141,8 @@ def test_what_tables_lack_is_said(desk: Desk, capsys: pytest.CaptureFixture[str]
     """A table that is there already is not touched; what the group needs of it is printed."""
     desk.admit("Bob", BOB, "--tls-ca", str(desk.authority / "authority.pem"))
     desk.configuration.write_text(
-        '[verification]\ntrust = ["other/*.pem"]\n[publish]\nnumbers = ["+1"]\n[outgoing]\n'
+        '[verification]\ntrust = ["other/*.pem"]\ncrls = []\n[publish]\nnumbers = ["+1"]\n'
+        'cps = []\n[outgoing]\ntls_ca = "other.pem"\n'
     )
     assert desk.join_first() == 0
     said = capsys.readouterr().out
@@ -154,6 +155,44 @@ def test_what_tables_lack_is_said(desk: Desk, capsys: pytest.CaptureFixture[str]
     ):
         assert wanted in said
     assert (desk.bob / "our-group-tls.pem").exists()
+
+
+def test_keys_that_are_missing_are_added(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Into a table that is there without them, below its heading; all around it stays."""
+    own = (
+        '# ours\n[verification]  # whom to trust\n#trust = []\nspc = "refuse"\n\n'
+        '[[trunk]]\nname = "t"\n'
+    )
+    desk.configuration.write_text(own)
+    assert desk.join_first() == 0
+    text = desk.configuration.read_text()
+    added = 'trust = ["anchors/our-group.pem"]\ncrls = ["anchors/our-group.crl"]\n'
+    assert text.startswith(own.replace("trust\n#", f"trust\n{added}#").rstrip())
+    values = config.load(desk.configuration).values
+    assert values.verification.trust == ("anchors/our-group.pem",)
+    assert values.verification.spc == "refuse"
+    assert [one.name for one in values.trunk] == ["t"]
+    assert "[verification]" not in capsys.readouterr().out
+
+
+def test_what_install_wrote_is_completed(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """After ``pbx-stir install`` without a certificate nothing is left to do but the dialplan."""
+    root = desk.folder / "root"
+    (root / "etc/asterisk").mkdir(parents=True)
+    (root / "etc/asterisk/manager.conf").write_text("[general]\nenabled = yes\n")
+    (root / "etc/asterisk/extensions.conf").write_text("[globals]\n")
+    wishes = ["--trunk", "carrier-1", "--country-code", "1", "--numbers", BOB]
+    done = ["install", "asterisk", "--root", str(root), "--no-start", *wishes, "--apply"]
+    assert main(done) == 0
+    etc = root / "etc/pbx-stir"
+    (desk.bob / "company.key").rename(etc / "company.key")
+    given = [str(desk.file), str(etc), "--fingerprint", desk.fingerprint]
+    capsys.readouterr()
+    assert main(["authority", "join", *given]) == 0
+    assert "to do" not in capsys.readouterr().out
+    values = config.load(etc / "pbx-stir.toml").values
+    assert values.verification.trust == ("anchors/our-group.pem",)
+    assert values.publish.numbers == (BOB,)
 
 
 def test_our_credential_is_not_named_twice(desk: Desk) -> None:
