@@ -81,8 +81,8 @@ class Service:
             return False
         self._is_refused = False
         kept = [one for one in new.parts if one not in new.parts.new]
-        await read_again(self._rereads(kept), "anchors, keys and revocation lists")
         self._switch(before, new)
+        await read_again(self._rereads(kept), "anchors, keys and revocation lists")
         return True
 
     async def stop(self) -> None:
