@@ -418,3 +418,53 @@ async def test_what_a_screen_reader_gets(chrome: Browser) -> None:
         for role in ("button", "combobox", "searchbox", "checkbox", "link"):
             assert "" not in named.get(role, []), role
         assert any("Verified share of the last 24 hours" in name for name in named["image"])
+
+
+async def test_little_is_read_out(chrome: Browser) -> None:
+    """A hundred calls are a sentence or two, a contested one is said at once; or none at all."""
+    feed = Feed()
+    began = time.monotonic()
+    async with serving(settings(), feed) as url:
+        page = await opened(chrome, url)
+        await page.js(
+            "window.heard_ = []; new MutationObserver(() =>"
+            " heard_.push(document.getElementById('heard').textContent))"
+            ".observe(document.getElementById('heard'), {childList: true})"
+        )
+        for number in range(100):
+            feed.put(verified(f"v{number}"))
+            await asyncio.sleep(0.01)
+        await page.until("document.getElementById('rows').textContent !== '' && heard_.length")
+        feed.put(contest(verified("v50"), "x"))
+        await page.until("heard_.at(-1).startsWith('Contested')")
+        heard = await page.js("heard_")
+        # one at first, one each six seconds, and the contested one
+        assert len(heard) <= 2 + (time.monotonic() - began) / 6
+        assert any("verified" in one.lower() for one in heard)
+        await page.js("document.getElementById('announce').click()")
+        await page.js("heard_.length = 0")
+        feed.put(verified("silent"))
+        await page.until("document.querySelector('#rows tr[data-id=silent]') !== null")
+        assert await page.js("heard_.length") == 0
+
+
+@pytest.mark.parametrize("calm", [True, False])
+async def test_who_wants_little_motion_gets_none(chrome: Browser, calm: bool) -> None:
+    """Nothing moves by itself; for others a new row shows that it is new."""
+    feed = Feed()
+    async with serving(settings(), feed) as url:
+        page = await opened(chrome, url, calm=calm)
+        feed.put(verified("a"))
+        await rows(page, 1)
+        assert (await page.js("document.getAnimations().length") == 0) == calm
+
+
+async def test_logging_out_on_the_page(chrome: Browser) -> None:
+    """One click, and the way back shows the form alone."""
+    async with serving(settings(), Feed()) as url:
+        page = await opened(chrome, url)
+        await page.js("document.querySelector('form[action=\"/logout\"] button').click()")
+        await page.until("document.getElementById('token') !== null")
+        await page.goto(url)
+        await page.until("document.getElementById('token') !== null")
+        assert await page.js("location.pathname") == "/login"
