@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from pbx_stir.metrics.building import counter
@@ -31,12 +31,19 @@ _DIRECTIONS: Final = frozenset(one.value for one in Direction)
 _MODES: Final = frozenset(one.value for one in Mode)
 _VERDICTS: Final = frozenset(one.value for one in (*Verstat, *Status))
 _REASONS: Final = frozenset(one.value for one in Reason)
+# there with 0 for each trunk: the first of a series that begins with 1 is no increase to Prometheus
+_FROM_THE_START: Final = (
+    (Direction.INBOUND.value, Verstat.PASSED.value, Reason.VERIFIED.value),
+    (Direction.INBOUND.value, Verstat.NONE.value, Reason.INTERNAL_ERROR.value),
+    (Direction.OUTBOUND.value, Status.STORED.value, Reason.STORED.value),
+    (Direction.OUTBOUND.value, Status.ERROR.value, Reason.INTERNAL_ERROR.value),
+)
 
 
 class CallCounts:
     """What happened to calls since the start; it outlives a reload of the configuration."""
 
-    def __init__(self, trunks: Callable[[], Container[str]]) -> None:
+    def __init__(self, trunks: Callable[[], Collection[str]]) -> None:
         """``trunks`` gives the names that the configuration has now."""
         self._trunks = trunks
         self._calls: Counter[tuple[str, ...]] = Counter()
@@ -65,6 +72,9 @@ class CallCounts:
 
     def families(self) -> Sequence[Metric]:
         """Give what was counted."""
+        for trunk in self._trunks():
+            for direction, verdict, reason in _FROM_THE_START:
+                self._calls[direction, trunk, verdict, reason] += 0
         return [
             counter(
                 "pbx_stir_calls",
