@@ -135,6 +135,8 @@ def _install(machine: Machine, args: argparse.Namespace) -> int:
     plan = outstanding(_plan(machine, args))
     for change in plan.changes:
         print(shown(change, full=args.full), end="")
+        if change.old is not None and change.path.is_symlink() and not change.target:
+            print(f"({change.path} is a link to {change.path.resolve()})")
     for folder in plan.folders:
         print(f"new folder {folder.path} (mode {folder.mode:o})")
     if not plan.changes and not plan.folders:

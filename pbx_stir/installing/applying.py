@@ -31,11 +31,14 @@ def apply(plan: Plan, machine: Machine, journal_file: JournalFile) -> None:
     _still(plan.changes, machine)
     made: list[Path] = []
     done: list[tuple[Change, bytes | None]] = []
+    where = str(journal_file.path)
     try:
         for folder in plan.folders:
+            where = str(folder.path)
             made += _make(folder, machine)
         journal_file.save(_with(before, plan, made))
         for change in plan.changes:
+            where = str(change.path)
             done.append((change, change.old))
             _write(change, machine)
     except (OSError, ConfigurationError) as error:
@@ -49,7 +52,6 @@ def apply(plan: Plan, machine: Machine, journal_file: JournalFile) -> None:
             journal_file.save(before)
         if isinstance(error, ConfigurationError):
             raise
-        where = error.filename2 or error.filename or "a file"
         raise ConfigurationError(
             f"cannot write {where}: {error.strerror or error}", hint="nothing was changed"
         ) from error

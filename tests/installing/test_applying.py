@@ -20,8 +20,9 @@ def test_what_cannot_be_written_changes_nothing(site: Site) -> None:
     plan = site.plan(trunks=("a",), with_cps=True)
     unwritable = Change(site.machine.path("/nowhere/file"), None, b"x")
     plan = replace(plan, changes=(*plan.changes, unwritable))
-    with pytest.raises(ConfigurationError, match="nothing was changed"):
+    with pytest.raises(ConfigurationError, match="nothing was changed") as told:
         apply(plan, site.machine, site.journal)
+    assert told.value.message.startswith(f"cannot write {unwritable.path}:")
     assert site.snapshot() == before
 
 
