@@ -103,7 +103,8 @@ function draw() {
     : `${many(shown.length)} of ${many(source.length)} calls`;
   if (paused && missed) $("shown").textContent += `; ${many(missed)} newer wait`;
   $("empty").hidden = shown.length > 0;
-  $("empty").textContent = source.length ? "No call fits the filter." : "No call yet. Calls appear here as they happen.";
+  $("empty").textContent = source.length
+    ? "No call fits the filter." : "No call yet. Calls appear here as they happen.";
   drawTrunkChoices();
   drawLatestSoon();
 }

@@ -48,7 +48,8 @@ function drawSums(tally) {
 
 function hoursOf(calls, now) {
   const last = Math.floor(now / HOUR_MS);
-  const rows = Array.from({ length: 24 }, (_, index) => ({ hour: last - 23 + index, verified: 0, all: 0 }));
+  const rows = Array.from({ length: 24 }, (_, index) =>
+    ({ hour: last - 23 + index, verified: 0, all: 0 }));
   for (const [hour, , direction, verdict, , count] of calls.counted(24, now)) {
     const row = rows[hour - last + 23];
     if (!row || direction !== "in" || !JUDGED.includes(verdict)) continue;
@@ -92,21 +93,23 @@ function hoursChart(rows, label) {
   }
   rows.forEach((row, index) => {
     const x = left + index * step + 1.5;
+    const time = hourOf(row.hour * HOUR_MS);
     const place = { x, width: step - 3, rx: 2 };
     if (row.all) {
       const tall = (full * row.verified) / row.all;
       parts.push(svg("g", {},
-        svg("title", {}, `${hourOf(row.hour * HOUR_MS)}: ${share(row.verified, row.all)} of ${many(row.all)} calls verified`),
+        svg("title", {}, `${time}: ${share(row.verified, row.all)} of ${many(row.all)} verified`),
         svg("rect", { ...place, class: "track", y: top, height: full }),
         svg("rect", { ...place, class: "share", y: top + full - tall, height: tall })));
     }
     if ((rows.length - 1 - index) % 6 === 0) {
       const anchor = index === 23 ? "end" : "middle";
       const at = index === 23 ? width : x + step / 2;
-      parts.push(svg("text", { x: at, y: height - 5, "text-anchor": anchor }, hourOf(row.hour * HOUR_MS)));
+      parts.push(svg("text", { x: at, y: height - 5, "text-anchor": anchor }, time));
     }
   });
-  return svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label }, ...parts);
+  const about = { class: "chart", role: "img", "aria-label": label };
+  return svg("svg", { ...about, viewBox: `0 0 ${width} ${height}` }, ...parts);
 }
 
 function bar(part, whole, label) {
