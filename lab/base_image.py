@@ -16,6 +16,7 @@ from pathlib import Path
 from lab import debian
 from lab.debian import KEYRING, LabError
 
+_APT = ('Acquire::Check-Valid-Until "false";', 'Acquire::Languages "none";')
 _LEFT_OUT = ("doc", "info", "locale", "man", "zoneinfo")
 
 
@@ -47,10 +48,10 @@ def _make(suite: str, made: Path) -> None:
     if reason:
         raise LabError(reason)
     fresh = made.with_suffix(".fresh.tar")
-    options = [
-        f"--aptopt={line}" for line in ('Acquire::Check-Valid-Until "false";', *debian.reach())
-    ]
+    options = [f"--aptopt={line}" for line in (*_APT, *debian.reach())]
     options += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
+    # as Debian's own images have it: an image is whole or not there
+    options.append("--dpkgopt=force-unsafe-io")
     done = subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", *options),

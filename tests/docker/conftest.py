@@ -77,6 +77,13 @@ def engine() -> Iterator[Engine]:
         yield Engine(client, environment)
 
 
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """No test's sockets are left to the next one."""
+    yield
+    _collect()
+
+
 def _collect() -> None:
     """Let go of the sockets that the SDK leaves to the garbage collector, without its warnings."""
     with warnings.catch_warnings():
