@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,3 +33,13 @@ def redis_installed() -> None:
     """Skip a test that starts a server of its own where there is none."""
     if redis_server() is None:
         pytest.skip("redis-server is not installed: Debian's package redis-tools has it")
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Iterator[None]:
+    """A command that runs in this process sets the levels of its own log."""
+    loggers = [logging.getLogger(), logging.getLogger("pbx_stir")]
+    before = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 
 import pytest
 
-from pbx_stir.log_levels import OURS, LogLevels
-
-
-@pytest.fixture(autouse=True)
-def as_before() -> Iterator[None]:
-    """Levels are the process's own."""
-    before = logging.getLogger().level, logging.getLogger(OURS).level
-    yield
-    logging.getLogger().setLevel(before[0])
-    logging.getLogger(OURS).setLevel(before[1])
+from pbx_stir.log_levels import LogLevels
 
 
 def heard(name: str) -> int:
