@@ -82,7 +82,7 @@ class Number:
             return False
         if shown.startswith(HASH_MARK):
             return shown == self._hashed()
-        core = _NOT_DIGITS.sub("", shown)
+        core = shown if shown.isdecimal() else _NOT_DIGITS.sub("", shown)
         if core.startswith(self._digits) or (core.endswith("xxxx") and core == self._short):
             return True
         return len(self._digits) >= FEWEST_AT_END and core.endswith(self._digits)

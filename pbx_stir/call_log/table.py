@@ -153,6 +153,9 @@ def csv_row(line: CallLine | None) -> str:
     else:
         cells = [cell(getattr(line, name)) for name in CSV_COLUMNS[1:]]
         cells.insert(0, line.time.astimezone().isoformat(timespec="milliseconds"))
+    plain = ",".join(cells)
+    if '"' not in plain and plain.count(",") == len(cells) - 1:
+        return plain
     written = io.StringIO()
     csv.writer(written, lineterminator="").writerow(cells)
     return written.getvalue()
