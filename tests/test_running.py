@@ -243,6 +243,22 @@ async def test_a_failing_reload_ends_nothing(
     assert "board.listen: taken" in caplog.text
 
 
+async def test_an_end_during_a_reload_leaves_nothing_running(scene: Scene) -> None:
+    """Whichever comes first: what was made anew is ended with the rest."""
+    scene.cps.let.set()
+    made = Service(config.load(scene.company.config))
+    await made.start()
+    change(scene, "[publish]\n", "[publish]\nkey_days = 3.0\n")
+    before = list(made.daemon.parts)
+    reloading = asyncio.create_task(made.reload())
+    await asyncio.sleep(0)
+    await made.stop()
+    assert await reloading
+    assert not await made.reload()
+    for one in [*before, *made.daemon.parts]:
+        assert all(task.done() for task in one.running), one.name
+
+
 async def test_the_service_manager_is_told(scene: Scene, tmp_path: Path) -> None:
     """As a process: ready, reloading with its moment, ready, refused, stopping; and alive."""
     scene.cps.let.set()
