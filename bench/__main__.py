@@ -18,6 +18,8 @@ from bench import (
     mixed,
     mixed_report,
     services,
+    soak,
+    soak_report,
     verify,
 )
 from bench.report import render
@@ -29,7 +31,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__, allow_abbrev=False)
     parser.add_argument(
         "name",
-        choices=["calls", "cps", "cycles", "freeswitch", "growth", "mixed", "services", "verify"],
+        choices=[
+            "calls",
+            "cps",
+            "cycles",
+            "freeswitch",
+            "growth",
+            "mixed",
+            "services",
+            "soak",
+            "verify",
+        ],
         help="what is measured",
     )
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to FILE")
@@ -41,6 +53,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--gets", metavar="N", type=int, default=1_000_000, help="with cps: distinct numbers asked"
+    )
+    parser.add_argument(
+        "--minutes", metavar="N", type=float, default=30, help="with soak: how long (default: 30)"
     )
     arguments = parser.parse_args()
     try:
@@ -79,6 +94,9 @@ def _measured(arguments: argparse.Namespace) -> tuple[_Report, str]:
         case "mixed":
             of_mixed = mixed.measure(arguments.mixed, _say)
             return of_mixed, mixed_report.render(of_mixed)
+        case "soak":
+            of_soak = soak.measure(arguments.minutes, _say)
+            return of_soak, soak_report.render(of_soak)
         case "verify":
             of_tokens = verify.measure(arguments.calls, _say)
             return of_tokens, verify.render(of_tokens)

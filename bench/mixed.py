@@ -48,7 +48,7 @@ def measure(calls: int, say: Say) -> Report:
             began = time.monotonic()
             placed = _placed(world, calls, say)
             say("waiting for the last calls")
-            _quiet(world)
+            quiet(world)
             seconds = time.monotonic() - began
             memory = {
                 name: Memory.of(one.pid)
@@ -146,7 +146,7 @@ def _orig_of(token: str) -> str:
     return passport.parse(token).orig
 
 
-def _quiet(world: World, seconds: float = 90) -> None:
+def quiet(world: World, seconds: float = 90) -> None:
     """Wait until no PBX has a call."""
     give_up_at = time.monotonic() + seconds
     while any(
