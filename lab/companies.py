@@ -43,8 +43,8 @@ class Authority:
 
     @classmethod
     def new(cls, folder: Path, name: str) -> Authority:
-        """Make one; its certificate is ``NAME.pem`` in ``folder``."""
-        certificate, key = issuing.new_root(name, time.time(), 30)
+        """Make one, a day old; its certificate is ``NAME.pem`` in ``folder``."""
+        certificate, key = issuing.new_root(name, time.time() - 86_400, 31)
         anchor = folder / f"{name.replace(' ', '-').lower()}.pem"
         anchor.write_bytes(_pem(certificate))
         return cls(certificate, key, anchor)
@@ -53,7 +53,7 @@ class Authority:
         """A certificate for ``numbers`` and its key, as files."""
         key = issuing.new_key()
         leaf = issuing.issue_leaf(
-            self.certificate, self.key, key.public_key(), name, numbers, time.time(), 7
+            self.certificate, self.key, key.public_key(), name, numbers, time.time() - 86_400, 7
         )
         certificate_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
         certificate_file.write_bytes(_pem(leaf))
@@ -152,9 +152,14 @@ file = "calls.jsonl"
         self.config.write_text(text + tables)
 
 
-def tls_certificate(folder: Path, name: str, hosts: Sequence[str]) -> tuple[Path, Path, Path]:
-    """A TLS server's certificate and key, and the CA that signed it, as files."""
-    ca_certificate, ca_key = issuing.new_root(f"{name} TLS CA", time.time(), 30)
+def tls_certificate(
+    folder: Path, name: str, hosts: Sequence[str], *, days: float = 30
+) -> tuple[Path, Path, Path]:
+    """A TLS server's certificate and key, and the CA that signed it, as files.
+
+    The certificate is good for ``days`` from yesterday on: with less than one it has ended.
+    """
+    ca_certificate, ca_key = issuing.new_root(f"{name} TLS CA", time.time() - 86_400, 31)
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     names = [_general_name(host) for host in hosts]
@@ -164,8 +169,8 @@ def tls_certificate(folder: Path, name: str, hosts: Sequence[str]) -> tuple[Path
         .issuer_name(ca_certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=30))
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=days - 1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),

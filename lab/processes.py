@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -32,10 +32,21 @@ def pbx_stir(*arguments: str) -> str:
 class Service:
     """``pbx-stir ARGUMENTS`` in a process of its own; what it says goes to ``log``."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        within: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """``within`` is a command that becomes the service's; ``environment`` is added to ours."""
         self.name = name
         self.log = folder / f"{name}.log"
         self._arguments = list(arguments)
+        self._within = list(within)
+        self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Service:
@@ -73,10 +84,11 @@ class Service:
         """Start the process."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pbx_stir", *self._arguments],
+                [*self._within, sys.executable, "-m", "pbx_stir", *self._arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **self._environment},
                 start_new_session=True,
             )
 
