@@ -139,9 +139,11 @@ def wheels(engine: Engine, bases: tuple[str, str], tree: Path) -> None:
         buildargs={"BASE": bases[0]},
         network_mode="host",
         tag="pbx-stir-python:tests",
+        rm=True,
+        forcerm=True,
     )
     asked = ["python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
-    version = client.containers.run(image, asked, remove=True, network_mode="none").decode().strip()
+    version = printed(client, image, asked).strip()
     wanted = f"{zlib.crc32((REPOSITORY / 'setup.cfg').read_bytes()):08x}"
     cached = CACHE / f"wheels-{version}-{wanted}"
     place = tree / "docker/wheelhouse" / version
@@ -155,6 +157,18 @@ def wheels(engine: Engine, bases: tuple[str, str], tree: Path) -> None:
         shutil.copytree(place, cached)
     elif not place.exists():
         shutil.copytree(cached, place)
+
+
+def printed(client: Any, image: Any, words: list[str], **options: Any) -> str:
+    """What a container prints, without network; it goes with its volumes. Fails if it fails."""
+    container = client.containers.run(image, words, detach=True, network_mode="none", **options)
+    try:
+        status = container.wait()["StatusCode"]
+        said: str = container.logs().decode()
+        assert status == 0, said
+        return said
+    finally:
+        container.remove(force=True, v=True)
 
 
 class Demo:
@@ -176,6 +190,10 @@ class Demo:
     def compose(self, *arguments: str) -> str:
         """What ``docker compose ARGUMENTS`` prints. Fails the test where it does not succeed."""
         return _run([*self._command, *arguments], self._environment)
+
+    def printed(self, image: str, words: list[str], **options: Any) -> str:
+        """What a container of the image prints, beside the demo and without network."""
+        return printed(self.client, image, words, **options)
 
     def container(self, service: str) -> Any:
         """The container of a service."""

@@ -108,12 +108,6 @@ def test_freeswitch_is_an_image_of_yours(demo: Any) -> None:
     volume = {f"{demo.project}_company-f": {"bind": "/etc/pbx-stir", "mode": "ro"}}
     code = "from pathlib import Path; from pbx_stir import config; print(config.load(Path("
     code += "'/etc/pbx-stir/pbx-stir.toml')).values.freeswitch[0].name)"
-    said = demo.client.containers.run(
-        "pbx-stir:tests",
-        ["-c", code],
-        entrypoint=["/opt/pbx-stir/bin/python"],
-        volumes=volume,
-        network_mode="none",
-        remove=True,
-    )
-    assert said == b"freeswitch\n"
+    python = ["/opt/pbx-stir/bin/python"]
+    said = demo.printed("pbx-stir:tests", ["-c", code], entrypoint=python, volumes=volume)
+    assert said == "freeswitch\n"

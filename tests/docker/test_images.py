@@ -16,19 +16,12 @@ def _built(demo: Any) -> None:
     """The demo has built them."""
 
 
-def run(demo: Any, image: str, entrypoint: str, *words: str, **options: Any) -> str:
-    """What a container of the image prints, without network and with a root that is read-only."""
-    output: bytes = demo.client.containers.run(
-        image,
-        list(words),
-        entrypoint=[entrypoint],
-        remove=True,
-        read_only=True,
-        network_mode="none",
-        cap_drop=["ALL"],
-        **options,
+def run(demo: Any, image: str, program: str, *words: str) -> str:
+    """What a container of the image prints, with a root that is read-only and no capability."""
+    printed: str = demo.printed(
+        image, list(words), entrypoint=[program], read_only=True, cap_drop=["ALL"]
     )
-    return output.decode()
+    return printed
 
 
 @pytest.mark.parametrize("image", IMAGES)
