@@ -38,6 +38,9 @@ LOOKUP_SECONDS: Final = 1.5
 REFRESH_SECONDS: Final = 3_600.0
 NO_KEY_SECONDS: Final = 60.0
 FAILURE_SECONDS: Final = 30.0
+# after a failure that came at once: that of a CPS which is being restarted
+AT_ONCE_SECONDS: Final = 2.0
+AT_ONCE_PART: Final = 0.1
 SILENT_TIMES: Final = 2
 MOST_SILENT: Final = 1_024
 IDLE_SECONDS: Final = 86_400.0
@@ -230,7 +233,8 @@ class Resolver:
         """Ask every CPS of the route, and remember what came of it. Never raises."""
         before = self._known.get(number)
         held = before.selection.held if before is not None else {}
-        give_up_at = self._monotonic() + LOOKUP_SECONDS
+        began = self._monotonic()
+        give_up_at = began + LOOKUP_SECONDS
         answers = await asyncio.gather(
             *(self._get(cps, number, route, give_up_at) for cps in route.cps)
         )
@@ -243,7 +247,8 @@ class Resolver:
             selection,
             reason,
             detail,
-            next_lookup=now + self._wait_seconds(selection, reason, failures),
+            next_lookup=now
+            + self._wait_seconds(selection, reason, failures, _is_at_once(began, now)),
             used=before.used if before is not None else now,
         )
         self._known[number] = known
@@ -258,6 +263,7 @@ class Resolver:
         if failures >= SILENT_TIMES and self._monotonic() < quiet_until:
             return f"{cps}: did not answer {failures} times"
         tokens: Sequence[str]
+        began = self._monotonic()
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 if prefix := route.asked(number):
@@ -268,16 +274,25 @@ class Resolver:
             # a CPS that keeps no records is no broken one
             return () if error.status == 404 else f"{cps}: {error}"
         except (TimeoutError, CpsUnavailable) as error:
-            # the calls to other numbers are not to find out one by one
-            self._silent[cps] = (failures + 1, self._monotonic() + FAILURE_SECONDS)
-            self._silent.move_to_end(cps)
-            while len(self._silent) > MOST_SILENT:
-                self._silent.popitem(last=False)
+            self._note_failure(cps, failures, began)
             return f"{cps}: {error or 'no answer'}"
         except PbxStirError as error:
             return f"{cps}: {error}"
         self._silent.pop(cps, None)
         return tokens
+
+    def _note_failure(self, cps: str, failures: int, began: float) -> None:
+        """A CPS did not answer: the calls to other numbers are not to find out one by one.
+
+        Where it was refused at once it costs them nothing, and may be over the next moment.
+        """
+        now = self._monotonic()
+        if _is_at_once(began, now):
+            return
+        self._silent[cps] = (failures + 1, now + FAILURE_SECONDS)
+        self._silent.move_to_end(cps)
+        while len(self._silent) > MOST_SILENT:
+            self._silent.popitem(last=False)
 
     async def _select(
         self, tokens: Sequence[str], number: str, held: Mapping[str, Held]
@@ -304,15 +319,25 @@ class Resolver:
                 break
         return replace(selection, paths=())
 
-    def _wait_seconds(self, selection: Selection, reason: Reason, failures: Sequence[str]) -> float:
+    def _wait_seconds(
+        self, selection: Selection, reason: Reason, failures: Sequence[str], at_once: bool
+    ) -> float:
         """How long to leave the CPSs in peace, at random so that no two numbers go together."""
         now = self._epoch()
-        if failures or not selection.keys(now, self._signers.why_refused):
-            longest = NO_KEY_SECONDS if reason is not Reason.CPS_UNAVAILABLE else FAILURE_SECONDS
+        keys = selection.keys(now, self._signers.why_refused)
+        if failures or not keys:
+            longest = NO_KEY_SECONDS
+            if reason is Reason.CPS_UNAVAILABLE:
+                longest = AT_ONCE_SECONDS if at_once and not keys else FAILURE_SECONDS
             return self._draw(longest / 2, longest)
         first = min(held.expires for held in selection.held.values() if now < held.expires)
         longest = min(REFRESH_SECONDS, 0.9 * (first - now))
         return self._draw(longest / 2, longest)
+
+
+def _is_at_once(began: float, now: float) -> bool:
+    """Whether what was tried cost a call little of its budget."""
+    return now - began < AT_ONCE_PART * LOOKUP_SECONDS
 
 
 def _why_no_key(

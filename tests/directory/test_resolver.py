@@ -10,8 +10,10 @@ import pytest
 
 from pbx_stir.directory import resolver as room
 from pbx_stir.directory.resolver import (
+    AT_ONCE_SECONDS,
     FAILURE_SECONDS,
     IDLE_SECONDS,
+    LOOKUP_SECONDS,
     NO_KEY_SECONDS,
     REFRESH_SECONDS,
     SILENT_TIMES,
@@ -33,31 +35,6 @@ NUMBER = "12125551234"
 ONE, TWO = "https://one.example.net", "https://two.example.net"
 
 
-class Cps:
-    """CPSs that return what they are told to, and count."""
-
-    def __init__(self) -> None:
-        self.tokens: dict[str, tuple[str, ...]] = {}
-        self.errors: dict[str, PbxStirError] = {}
-        self.asked: list[tuple[str, str]] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
-        """Answer once the gate is open."""
-        self.asked.append((cps, number))
-        await self.gate.wait()
-        if cps in self.errors:
-            raise self.errors[cps]
-        return self.tokens.get(cps, ())
-
-    async def get_records_under(
-        self, cps: str, prefix: str, give_up_at: float
-    ) -> tuple[Sequence[str], bool]:
-        """Answer for a prefix as for a number."""
-        return await self.get_records(cps, prefix + "*", give_up_at), True
-
-
 class Clock:
     """Both clocks at once, set by hand."""
 
@@ -73,6 +50,34 @@ class Clock:
         return 1000.0 + self.passed
 
 
+class Cps:
+    """CPSs that return what they are told to, and count."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, tuple[str, ...]] = {}
+        self.errors: dict[str, PbxStirError] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        # how long an error takes, and by whose clock
+        self.slow, self.clock = 0.0, Clock()
+
+    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        """Answer once the gate is open."""
+        self.asked.append((cps, number))
+        await self.gate.wait()
+        if cps in self.errors:
+            self.clock.passed += self.slow
+            raise self.errors[cps]
+        return self.tokens.get(cps, ())
+
+    async def get_records_under(
+        self, cps: str, prefix: str, give_up_at: float
+    ) -> tuple[Sequence[str], bool]:
+        """Answer for a prefix as for a number."""
+        return await self.get_records(cps, prefix + "*", give_up_at), True
+
+
 @pytest.fixture
 def clock() -> Clock:
     """The clocks."""
@@ -80,9 +85,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cps() -> Cps:
+def cps(clock: Clock) -> Cps:
     """The CPSs."""
-    return Cps()
+    made = Cps()
+    made.clock = clock
+    return made
 
 
 Make = Callable[..., Resolver]
@@ -302,10 +309,15 @@ async def test_bad_records_are_said(
 
 
 async def test_failures_are_remembered_briefly(make: Make, clock: Clock, cps: Cps) -> None:
-    """No key is asked for again after a minute, a CPS that is down after half of that."""
+    """No key: a minute; a CPS that is silent: half of that; one that refuses at once: 2 s."""
     resolver = make(Route("1212", (ONE,)))
-    for error, seconds in ((None, NO_KEY_SECONDS), (CpsUnavailable("x"), FAILURE_SECONDS)):
-        cps.errors = {ONE: error} if error else {}
+    down = CpsUnavailable("x")
+    for error, slow, seconds in (
+        (None, 0.0, NO_KEY_SECONDS),
+        (down, LOOKUP_SECONDS, FAILURE_SECONDS),
+        (down, 0.0, AT_ONCE_SECONDS),
+    ):
+        cps.errors, cps.slow = {ONE: error} if error else {}, slow
         number = f"1212{int(seconds)}"
         asked = len(cps.asked)
         await ask(resolver, clock, number)
@@ -317,15 +329,27 @@ async def test_failures_are_remembered_briefly(make: Make, clock: Clock, cps: Cp
         assert len(cps.asked) == asked + 2
 
 
+async def test_a_cps_that_refuses_at_once_is_asked_on(make: Make, clock: Clock, cps: Cps) -> None:
+    """It costs a call nothing, and where it is being restarted it is back the next moment."""
+    cps.errors = {ONE: CpsUnavailable("connection refused")}
+    resolver = make(Route("1212", (ONE,)))
+    for last in range(5):
+        found = await ask(resolver, clock, f"1212555000{last}")
+        assert found.reason is Reason.CPS_UNAVAILABLE
+    assert len(cps.asked) == 5
+    cps.errors = {}
+    assert (await ask(resolver, clock, "12125550009")).reason is Reason.NO_KEY
+
+
 async def test_a_silent_cps_is_left_in_peace(make: Make, clock: Clock, cps: Cps) -> None:
     """After it failed twice, calls to other numbers do not find out one by one."""
-    cps.errors = {ONE: CpsUnavailable("black hole")}
+    cps.errors, cps.slow = {ONE: CpsUnavailable("black hole")}, LOOKUP_SECONDS
     resolver = make(Route("1212", (ONE,)))
     for last in range(5):
         found = await ask(resolver, clock, f"1212555000{last}")
         assert found.reason is Reason.CPS_UNAVAILABLE
     assert len(cps.asked) == SILENT_TIMES
-    clock.passed = FAILURE_SECONDS
+    clock.passed += FAILURE_SECONDS
     cps.errors = {}
     assert (await ask(resolver, clock, "12125550009")).reason is Reason.NO_KEY
 
@@ -335,6 +359,7 @@ async def test_few_silent_cps_are_remembered(
 ) -> None:
     """However many there are: the one that failed longest ago is asked again first."""
     monkeypatch.setattr(room, "MOST_SILENT", 2)
+    cps.slow = LOOKUP_SECONDS
     cps.errors = {f"https://{n}.example.net": CpsUnavailable("black hole") for n in range(3)}
     resolver = make(*(Route(f"1212{n}", (one,)) for n, one in enumerate(cps.errors)))
     for _ in range(SILENT_TIMES):
