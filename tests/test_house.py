@@ -27,7 +27,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
     ),
     ("stir",),
     ("services",),
-    ("tokens",),
+    ("tokens", "reasons"),
     ("cps",),
     ("certificates",),
     (

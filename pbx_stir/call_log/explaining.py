@@ -11,9 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pbx_stir.call_log.reading import CallLine
-from pbx_stir.call_log.reasons import OUT, Explanation, explanation
 from pbx_stir.call_log.table import BOLD, colour_of, paint, safe
+from pbx_stir.reasons import Explanation, explanation
+from pbx_stir.services.call import Direction, Reason
 
+OUT: Final = Direction.OUTBOUND.value
 WIDTH: Final = 80
 MOST_STEPS: Final = 40
 LONGEST: Final = 400
@@ -58,7 +60,7 @@ def told(line: CallLine, whole: Mapping[str, object], *, colours: bool = False) 
     yield ""
     verdict = _VERDICTS.get(line.verdict, safe(line.verdict) or "no verdict")
     yield paint(f"{verdict}, reason {safe(line.reason)}", colour_of(line), colours=colours)
-    means = explanation(line.reason, line.direction)
+    means = _explanation(line)
     if means is not None:
         yield from _wrapped(means.meaning, "  ")
     if line.detail:
@@ -69,8 +71,7 @@ def told(line: CallLine, whole: Mapping[str, object], *, colours: bool = False) 
         yield from _wrapped(step, "  - ", "    ")
     if means is not None:
         yield ""
-        yield paint("What to do", BOLD, colours=colours)
-        yield from _wrapped(means.remedy, "  ")
+        yield from _advice(means, colours=colours)
 
 
 def of_word(word: str, found: Sequence[tuple[str, Explanation]]) -> Iterator[str]:
@@ -78,7 +79,8 @@ def of_word(word: str, found: Sequence[tuple[str, Explanation]]) -> Iterator[str
     for direction, text in found:
         yield f"{word} ({direction})"
         yield from _wrapped(text.meaning, "  ")
-        yield from _wrapped(text.remedy, "  ")
+        yield ""
+        yield from _advice(text, colours=False)
 
 
 def contested(line: CallLine) -> Iterator[str]:
@@ -88,6 +90,26 @@ def contested(line: CallLine) -> Iterator[str]:
         f"At {at:%H:%M:%S} call {line.claimed_by} claimed the signature that call {line.id} had "
         "used. Either may be the genuine one."
     )
+
+
+def _explanation(line: CallLine) -> Explanation | None:
+    """What the reason means; None where the log has a word that is none of ours."""
+    try:
+        return explanation(Reason(line.reason), Direction(line.direction))
+    except ValueError:
+        return None
+
+
+def _advice(means: Explanation, *, colours: bool) -> Iterator[str]:
+    if means.causes:
+        yield paint("Likely causes", BOLD, colours=colours)
+        for cause in means.causes:
+            yield from _wrapped(cause, "  - ", "    ")
+        yield ""
+    yield paint("What to do", BOLD, colours=colours)
+    yield from _wrapped(means.remedy, "  ")
+    if means.commands:
+        yield from _wrapped(f"More: {', '.join(means.commands)}", "  ")
 
 
 def _facts(line: CallLine, whole: Mapping[str, object]) -> Iterator[str]:

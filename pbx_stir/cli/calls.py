@@ -298,10 +298,10 @@ def _shower(args: argparse.Namespace) -> Callable[[CallLine, bytes], None]:
 def _explain(args: argparse.Namespace) -> int:
     from pbx_stir.call_log import explaining
     from pbx_stir.call_log.reading import as_object
-    from pbx_stir.call_log.reasons import words
+    from pbx_stir.reasons import of_word
 
     wanted = args.explain
-    if meanings := [(way, text) for word, way, text in words() if word == wanted]:
+    if meanings := of_word(wanted):
         for row in explaining.of_word(wanted, meanings):
             print(row)
         return 0

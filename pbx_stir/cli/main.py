@@ -33,17 +33,19 @@ COMMANDS: Final = {
     "keys": "encryption keys and the records that publish them",
     "advertise": "write our advertisement of call placement services (RFC 9888)",
     "authority": "a certification authority of your own, for a closed group",
+    "completion": "a script by which bash, zsh or fish completes these commands",
 }
 
 
-def _parser(wanted: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser(wanted: str | None) -> argparse.ArgumentParser:
+    """The command line. Only the command ``wanted`` has its options: each is a module to import."""
+    program = argparse.ArgumentParser(
         prog="pbx-stir",
         description="STIR out-of-band (RFC 8816, RFC 9888) for Asterisk and FreeSWITCH.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"pbx-stir {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    program.add_argument("--version", action="version", version=f"pbx-stir {__version__}")
+    commands = program.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(
             name,
@@ -53,7 +55,7 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
         )
         if name == wanted:
             importlib.import_module(f"pbx_stir.cli.{name}").add_arguments(command)
-    return parser
+    return program
 
 
 def _nowhere() -> io.TextIOWrapper:
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # a locale that lacks a character must not turn a verdict into a traceback
         sys.stdout.reconfigure(errors="backslashreplace")
     wanted = next((word for word in given if not word.startswith("-")), None)
-    parsed = _parser(wanted).parse_args(given)
+    parsed = parser(wanted).parse_args(given)
     module = importlib.import_module(f"pbx_stir.cli.{parsed.command}")
     try:
         status: int = module.run(parsed)

@@ -32,6 +32,21 @@ Url = Annotated[
 ]
 
 
+# what a value is, where a type alone does not say it; docs/configuration.md is made of these words
+Path = Annotated[str, Meta(description="path")]
+Numbers = Annotated[tuple[str, ...], Meta(description="set of numbers")]
+Patterns = Annotated[tuple[str, ...], Meta(description="list of paths or patterns")]
+Hosts = Annotated[tuple[Host, ...], Meta(description="list of hosts")]
+HostNames = Annotated[tuple[HostName, ...], Meta(description="list of host names")]
+DigitsList = Annotated[tuple[Digits, ...], Meta(description="list of digits")]
+Urls = Annotated[tuple[Url, ...], Meta(description="list of URLs")]
+Listen = Annotated[str, Meta(description='`"HOST:PORT"`')]
+ProxyUrl = Annotated[
+    str, Meta(description='`"http://HOST:PORT"` (CONNECT) or `"socks5://HOST:PORT"`')
+]
+RedisUrl = Annotated[str, Meta(description='`"redis://HOST:PORT"` or `"rediss://HOST:PORT"`')]
+
+
 class _Strict(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     pass
 
@@ -74,13 +89,16 @@ class TrunkSection(_Strict, frozen=True):
     name: Name
     country_code: Digits = ""
     national_prefix: Digits = ""
-    international_prefixes: tuple[Digits, ...] = ()
+    international_prefixes: DigitsList = ()
     strip: Digits = ""
     max_digits: Annotated[int, Meta(ge=7, le=24)] = 15
-    numbers: tuple[str, ...] = ()
-    present: str = "from"
+    numbers: Numbers = ()
+    present: Annotated[str, Meta(description='`"from"` or a number')] = "from"
     attest: Literal["A", "B", "C"] = "A"
-    called: Mapping[str, tuple[str, ...] | str] = {}
+    called: Annotated[
+        Mapping[str, tuple[str, ...] | str],
+        Meta(description="table of DIDs to one number or a list"),
+    ] = {}
     wait_for_passport_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     in_band: bool = False
 
@@ -89,7 +107,7 @@ class OriginatorSection(_Strict, frozen=True):
     """``[[originator]]``: what one endpoint or account may claim, and what is said of it."""
 
     name: Annotated[str, Meta(min_length=1, max_length=80)]
-    numbers: tuple[str, ...] | None = None
+    numbers: Numbers | None = None
     display_name: DisplayName = ""
     call_reason: CallReason = ""
 
@@ -97,7 +115,7 @@ class OriginatorSection(_Strict, frozen=True):
 class CallerSection(_Strict, frozen=True):
     """``[[caller]]``: what is said of whoever calls as one of these numbers."""
 
-    numbers: tuple[str, ...]
+    numbers: Numbers
     display_name: DisplayName = ""
     call_reason: CallReason = ""
 
@@ -105,7 +123,10 @@ class CallerSection(_Strict, frozen=True):
 class RedisSection(_Strict, frozen=True):
     """``[cps.redis]``, ``[verification.redis]``: a Redis server, or (a list) nodes of a cluster."""
 
-    url: str | Annotated[tuple[str, ...], Meta(min_length=1, max_length=64)]
+    url: (
+        RedisUrl
+        | Annotated[tuple[str, ...], Meta(min_length=1, max_length=64, description="list of such")]
+    )
     username: str = ""
     password_file: FileName | None = None
     tls_ca: FileName | None = None
@@ -115,18 +136,24 @@ class RedisSection(_Strict, frozen=True):
 class VerificationSection(_Strict, frozen=True):
     """``[verification]``: what a verdict may rest on."""
 
-    trust: tuple[str, ...] = ()
+    trust: Patterns = ()
     spc: Literal["accept", "refuse"] = "accept"
-    spc_table: Mapping[Digits, tuple[str, ...]] = {}
-    passed_attest: tuple[Literal["A", "B", "C"], ...] = ("A",)
-    x5u_hosts: Literal["any"] | tuple[HostName, ...] = ()
-    x5u_allow: tuple[str, ...] = ()
+    spc_table: Annotated[
+        Mapping[Digits, tuple[str, ...]], Meta(description="table of digits to a list of codes")
+    ] = {}
+    passed_attest: Annotated[
+        tuple[Literal["A", "B", "C"], ...], Meta(description='list of `"A"`, `"B"`, `"C"`')
+    ] = ("A",)
+    x5u_hosts: Literal["any"] | HostNames = ()
+    x5u_allow: Annotated[tuple[str, ...], Meta(description='list of `"HOST:PORT"`')] = ()
     x5u_tls_ca: FileName | None = None
     revocation: Literal["off", "soft", "hard"] = "soft"
     single_use: Literal["file", "redis"] = "file"
     redis: RedisSection | None = None
-    crls: tuple[str, ...] = ()
-    crl_signers: tuple[str, ...] = ()
+    crls: Annotated[
+        tuple[str, ...], Meta(description="list of paths, patterns, and http or https URLs")
+    ] = ()
+    crl_signers: Patterns = ()
 
 
 class RouteSection(_Strict, frozen=True):
@@ -136,8 +163,8 @@ class RouteSection(_Strict, frozen=True):
         str,
         Meta(pattern=r"\A\+?[0-9]{0,15}\Z", description='the first digits, such as "+1212"'),
     ]
-    cps: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=4)]
-    keys: tuple[str, ...] = ()
+    cps: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=4, description="list of URLs")]
+    keys: Annotated[tuple[str, ...], Meta(description="list of keys")] = ()
     sealing: Literal["required", "none"] = "required"
     submission: Literal["signed", "open"] = "signed"
     hidden_digits: Annotated[int, Meta(ge=0, le=8)] = 0
@@ -146,8 +173,10 @@ class RouteSection(_Strict, frozen=True):
 class AdvertisementSection(_Strict, frozen=True):
     """``[[advertisement]]``: where others say at which CPS their numbers are (RFC 9888)."""
 
-    source: str
-    signed_by: FileName = "stir"
+    source: Annotated[str, Meta(description="path or https URL")]
+    signed_by: Annotated[
+        FileName, Meta(description='`"stir"`, `"nobody"` or path', extra={"names": "file"})
+    ] = "stir"
     refresh_minutes: Annotated[float, Meta(ge=1, le=1440)] = 60.0
     tls_ca: FileName | None = None
 
@@ -155,17 +184,19 @@ class AdvertisementSection(_Strict, frozen=True):
 class EnumSection(_Strict, frozen=True):
     """``[enum]``: the tree in DNS that says it; without a suffix none is asked."""
 
-    suffix: str | None = None
-    service: str = "E2U+pbx-stir-cps"
-    nameservers: Annotated[tuple[str, ...], Meta(max_length=4)] = ()
+    suffix: Annotated[str, Meta(description="domain name")] | None = None
+    service: Annotated[str, Meta(description="service field")] = "E2U+pbx-stir-cps"
+    nameservers: Annotated[
+        tuple[str, ...], Meta(max_length=4, description="list of addresses")
+    ] = ()
 
 
 class PublishSection(_Strict, frozen=True):
     """``[publish]``: the records of our own numbers."""
 
-    numbers: tuple[str, ...] = ()
-    cps: tuple[Url, ...] = ()
-    bare_cps: tuple[Url, ...] = ()
+    numbers: Numbers = ()
+    cps: Urls = ()
+    bare_cps: Urls = ()
     record_days: Annotated[float, Meta(gt=0, le=7)] = 1.0
     key_days: Annotated[float, Meta(gt=0, le=90)] = 7.0
     retrieve: Literal["open", "signed", "subscribed"] = "open"
@@ -176,7 +207,7 @@ class CoverSection(_Strict, frozen=True):
 
     stores_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     retrievals_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 0.0
-    numbers: tuple[str, ...] = ()
+    numbers: Numbers = ()
 
 
 class OutgoingSection(_Strict, frozen=True):
@@ -186,9 +217,9 @@ class OutgoingSection(_Strict, frozen=True):
     plain_loopback: bool = False
     bare_certificate: FileName | None = None
     bare_key: FileName | None = None
-    store_proxy: str | None = None
+    store_proxy: ProxyUrl | None = None
     store_proxy_password_file: FileName | None = None
-    retrieve_proxy: str | None = None
+    retrieve_proxy: ProxyUrl | None = None
     retrieve_proxy_password_file: FileName | None = None
 
 
@@ -203,8 +234,8 @@ class WalletSection(_Strict, frozen=True):
 class NumbersSection(_Strict, frozen=True):
     """``[numbers]``: what is neither held, signed nor looked up."""
 
-    emergency: tuple[Digits, ...] | None = None
-    excluded: tuple[str, ...] = ()
+    emergency: DigitsList | None = None
+    excluded: Numbers = ()
 
 
 class CallLogSection(_Strict, frozen=True):
@@ -213,7 +244,7 @@ class CallLogSection(_Strict, frozen=True):
     ``file`` is a path, "-" for standard output, "journal" or "syslog".
     """
 
-    file: str = "-"
+    file: Annotated[str, Meta(description='path, `"-"`, `"journal"` or `"syslog"`')] = "-"
     numbers: Literal["full", "short", "hash"] = "full"
     keep_days: Annotated[int, Meta(ge=0, le=3650)] = 30
     most_mebibytes: Annotated[int, Meta(ge=1, le=100_000)] = 100
@@ -222,15 +253,15 @@ class CallLogSection(_Strict, frozen=True):
 class MetricsSection(_Strict, frozen=True):
     """``[metrics]``: where ``pbx-stir run`` gives metrics; without ``listen`` nowhere."""
 
-    listen: str = ""
+    listen: Listen = ""
 
 
 class BoardSection(_Strict, frozen=True):
     """``[board]``: the web page on which calls appear; without ``listen`` there is none."""
 
-    listen: str = ""
+    listen: Listen = ""
     token_file: FileName | None = None
-    names: tuple[Host, ...] = ()
+    names: Hosts = ()
     certificate: FileName | None = None
     key: FileName | None = None
     behind_proxy: bool = False
@@ -241,11 +272,11 @@ class BoardSection(_Strict, frozen=True):
 class BareSection(_Strict, frozen=True):
     """``[cps.bare]``: the listener for unsealed PASSporTs (RFC 9888); without ``listen`` none."""
 
-    listen: str | None = None
+    listen: Listen | None = None
     certificate: FileName | None = None
     key: FileName | None = None
     tls: bool = True
-    names: tuple[Host, ...] = ()
+    names: Hosts = ()
     submitters: Literal["signed", "any"] = "signed"
     retrieval: Literal["signed", "any"] = "signed"
     client_certificates: bool = True
@@ -256,7 +287,7 @@ class BareSection(_Strict, frozen=True):
 class CpsSection(_Strict, frozen=True):
     """``[cps]``: the call placement service of ``pbx-stir cps``."""
 
-    listen: str = "127.0.0.1:8443"
+    listen: Listen = "127.0.0.1:8443"
     certificate: FileName | None = None
     key: FileName | None = None
     tls: bool = True
@@ -266,9 +297,9 @@ class CpsSection(_Strict, frozen=True):
     tokens_per_leaf: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 20_000
     tokens_per_issuer: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000_000
     tokens_per_spc: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 100_000
-    trust: tuple[str, ...] = ()
-    crls: tuple[str, ...] = ()
-    crl_signers: tuple[str, ...] = ()
+    trust: Patterns = ()
+    crls: Patterns = ()
+    crl_signers: Patterns = ()
     lifetime_seconds: Annotated[int, Meta(ge=5, le=60)] = 30
     most_per_number: Annotated[int, Meta(ge=1, le=61)] = 61
     most_mebibytes: Annotated[int, Meta(ge=1, le=1_000_000)] = 256
@@ -276,8 +307,8 @@ class CpsSection(_Strict, frozen=True):
     most_connections: Annotated[int, Meta(ge=16, le=100_000)] = 4096
     most_connections_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 256
     most_handshakes_of_a_peer: Annotated[int, Meta(ge=1, le=100_000)] = 20
-    metrics: str = ""
-    names: tuple[Host, ...] = ()
+    metrics: Listen = ""
+    names: Hosts = ()
     retrieval: Literal["open", "holders"] = "open"
     client_certificates: bool = False
     push_subscribers: Annotated[int, Meta(ge=1, le=100_000)] = 2_000
@@ -291,7 +322,7 @@ class CpsSection(_Strict, frozen=True):
 class Configuration(_Strict, frozen=True):
     """The whole file. ``path`` is set by ``load``, never by the file."""
 
-    state_dir: str = "/var/lib/pbx-stir"
+    state_dir: Path = "/var/lib/pbx-stir"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     asterisk: tuple[AsteriskSection, ...] = ()
     freeswitch: tuple[FreeSwitchSection, ...] = ()

@@ -13,8 +13,16 @@ from pbx_stir.call_log.explaining import WIDTH, contested, of_word, told
 from pbx_stir.call_log.lines import Lines
 from pbx_stir.call_log.numbers import style
 from pbx_stir.call_log.reading import as_object, parsed
-from pbx_stir.call_log.reasons import explanation
-from pbx_stir.services.call import Asked, Outcome, Reason, Rejection, Status, Verstat
+from pbx_stir.reasons import explanation
+from pbx_stir.services.call import (
+    Asked,
+    Direction,
+    Outcome,
+    Reason,
+    Rejection,
+    Status,
+    Verstat,
+)
 from tests.call_log.records import record
 from tests.call_log.written import line, octets
 from tests.services.world import ALICE, BOB
@@ -84,9 +92,10 @@ def test_every_reason_is_explained(reason: Reason) -> None:
     """In lines that fit a terminal."""
     for status, verstat in ((Status.ERROR, None), (None, Verstat.NONE)):
         outcome = Outcome(reason, status, verstat)
-        means = explanation(reason.value, "out" if status else "in")
-        assert means is not None
-        assert " ".join(means.meaning.split()) in story(outcome)
+        means = explanation(reason, Direction.OUTBOUND if status else Direction.INBOUND)
+        text = story(outcome)
+        for told_of in (means.meaning, means.remedy, *means.causes, *means.commands):
+            assert " ".join(told_of.split()) in text
         assert max(map(len, of_word(reason.value, [("in", means)]))) <= WIDTH
 
 
