@@ -327,6 +327,7 @@ async def test_failures_are_remembered_briefly(make: Make, clock: Clock, cps: Cp
         clock.passed += 1
         await ask(resolver, clock, number)
         assert len(cps.asked) == asked + 2
+        clock.passed += FAILURE_SECONDS
 
 
 async def test_a_cps_that_refuses_at_once_is_asked_on(make: Make, clock: Clock, cps: Cps) -> None:
