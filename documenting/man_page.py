@@ -92,6 +92,9 @@ def _head(program: Command) -> Iterator[str]:
     )
     yield ".SH DESCRIPTION"
     yield DESCRIPTION
+    yield ".SH OPTIONS"
+    yield from map(_option, program.options)
+    yield "Each command has \\fB\\-h\\fR as well."
     yield ".SH COMMANDS"
 
 
