@@ -61,7 +61,7 @@ INBOUND: Final[Mapping[Reason, Explanation]] = {
         "trunk has delivered; or the calling number is no telephone number.",
         "If it happens on most calls of a trunk, compare the number that was signed with what the "
         "trunk delivers, and set the trunk's country_code, national_prefix, "
-        "international_prefixes or strip.",
+        "international_prefixes or `strip`.",
         (
             "Somebody else calls the same number at the same time: that is normal.",
             "The trunk writes numbers in another form than its [[trunk]] says.",
