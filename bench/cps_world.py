@@ -145,8 +145,8 @@ class World:
         write_requests(file, texts())
 
 
-def token_of(keys: KeyFiles, audience: str) -> Callable[..., str]:
-    """Make a token, signed with the CPS's own key; gives what authorises one store with it."""
+def token_of(keys: KeyFiles, audience: str, host: str = HOST) -> Callable[..., str]:
+    """Make a token, signed with the CPS's own key; gives what authorises stores at ``host``."""
     now = time.time()
     epoch = epochs.epoch_of(now)
     secret = next(each for each in keys.prepare(now) if each.epoch == epoch)
@@ -159,7 +159,7 @@ def token_of(keys: KeyFiles, audience: str) -> Callable[..., str]:
     token = StorageToken(epoch, key, randomizer, signature)
 
     def authorise(*, number: str, body: bytes) -> str:
-        store = Store(audience, "POST", number, "application/passport", body)
+        store = Store(host, "POST", number, "application/passport", body)
         proof = storage_token.prove(private, token, store, now=time.time(), nonce=os.urandom(16))
         return storage_token.format_authorization(token, proof)
 
