@@ -8,7 +8,9 @@ is sealed; else the keys are in the records that those CPSs return, checked by u
 A key that is looked up just before a call names caller and called to the CPS (RFC 8816 section 11),
 so what was looked up once is kept, and is refreshed by ``run`` at random times for as long as the
 number is called now and then. A number that is not known yet is looked up once, by however many
-calls wait for it. Failures are remembered briefly.
+calls wait for it. Where one CPS has given a key, the others have a moment longer and no more.
+Failures are remembered briefly, and forgotten once the CPS answers: one that was silent is asked
+again by ``run``, so that no call pays to find out.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pbx_stir.directory.prefix_records import PrefixRecords, PrefixSource
 from pbx_stir.directory.routes import Route, Routes, Sealing
 from pbx_stir.directory.selection import Held, Selection, select
 from pbx_stir.directory.signers import Signers, fingerprint
+from pbx_stir.directory.silence import FAILURE_SECONDS, Silences
 from pbx_stir.errors import CpsRefused, CpsUnavailable, PbxStirError, Unavailable
 from pbx_stir.services.authentication import Destination
 from pbx_stir.services.call import Reason
@@ -37,12 +40,11 @@ from pbx_stir.stir.certificate import Anchors, SpcPolicy
 LOOKUP_SECONDS: Final = 1.5
 REFRESH_SECONDS: Final = 3_600.0
 NO_KEY_SECONDS: Final = 60.0
-FAILURE_SECONDS: Final = 30.0
 # after a failure that came at once: that of a CPS which is being restarted
 AT_ONCE_SECONDS: Final = 2.0
 AT_ONCE_PART: Final = 0.1
-SILENT_TIMES: Final = 2
-MOST_SILENT: Final = 1_024
+# what other CPSs have when one has given a key
+OTHERS_SECONDS: Final = 0.1
 IDLE_SECONDS: Final = 86_400.0
 MOST_NUMBERS: Final = 20_000
 MOST_LOOKUPS: Final = 64
@@ -125,8 +127,9 @@ class Resolver:
         self._prefixes = PrefixRecords(records, epoch=epoch, monotonic=monotonic, draw=draw)
         self._signers = Signers(revocation)
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        # failures one after the other and when to try again, by CPS, the latest last
-        self._silent: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self._silences = Silences()
+        # answers that a look-up did not wait for
+        self._late: set[asyncio.Task[Sequence[str] | str]] = set()
         self._flights: SingleFlight[str, None] = SingleFlight(most=MOST_LOOKUPS, clock=monotonic)
 
     def own_cps(self, number: str) -> tuple[str, ...]:
@@ -175,11 +178,18 @@ class Resolver:
             flight = self._flights.launch(number, partial(self._refresh, number))
             if flight is not None:
                 flights.append(flight)
-        await asyncio.gather(*flights, return_exceptions=True)
+        silent = self._silences.last(_REFRESHED_AT_ONCE)
+        give_up_at = now + LOOKUP_SECONDS
+        probes = [self._get(cps, one.number, one.route, give_up_at) for cps, one in silent]
+        await asyncio.gather(*flights, *probes, return_exceptions=True)
         return len(due)
 
     async def close(self) -> None:
         """Break off the look-ups under way."""
+        late = list(self._late)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         await self._flights.close()
         await self._prefixes.close()
 
@@ -235,12 +245,10 @@ class Resolver:
         held = before.selection.held if before is not None else {}
         began = self._monotonic()
         give_up_at = began + LOOKUP_SECONDS
-        answers = await asyncio.gather(
-            *(self._get(cps, number, route, give_up_at) for cps in route.cps)
-        )
-        tokens = [token for answer in answers if not isinstance(answer, str) for token in answer]
-        failures = [answer for answer in answers if isinstance(answer, str)]
-        selection = await self._select(tokens, number, held)
+        tasks = [
+            asyncio.create_task(self._ask(cps, number, route, give_up_at)) for cps in route.cps
+        ]
+        selection, tokens, failures = await self._first(tasks, number, held)
         now = self._monotonic()
         reason, detail = _why_no_key(selection, tokens, failures)
         known = _Known(
@@ -255,13 +263,48 @@ class Resolver:
         while len(self._known) > MOST_NUMBERS:
             self._known.popitem(last=False)
 
+    async def _first(
+        self,
+        tasks: Sequence[asyncio.Task[Sequence[str] | str]],
+        number: str,
+        held: Mapping[str, Held],
+    ) -> tuple[Selection, list[str], list[str]]:
+        """What the CPSs' answers come to, as soon as there is a key; their tokens and failures."""
+        self._late.update(tasks)
+        for task in tasks:
+            task.add_done_callback(self._late.discard)
+        seconds: float | None = None
+        pending = set(tasks)
+        selection = Selection({})
+        while pending:
+            done, pending = await asyncio.wait(
+                pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            answers = [task.result() for task in tasks if task.done()]
+            tokens = [one for answer in answers if not isinstance(answer, str) for one in answer]
+            failures = [answer for answer in answers if isinstance(answer, str)]
+            if not done:
+                # each goes on by itself, and is remembered where it comes to nothing
+                failures.append(f"{len(pending)} more had not answered")
+                break
+            if not pending or tokens:
+                selection = await self._select(tokens, number, held)
+                if selection.keys(self._epoch(), self._signers.why_refused):
+                    seconds = OTHERS_SECONDS
+        return selection, tokens, failures
+
+    async def _ask(
+        self, cps: str, number: str, route: Route, give_up_at: float
+    ) -> Sequence[str] | str:
+        """Get them, where the CPS is not left in peace: no call is to find out by itself."""
+        if times := self._silences.times(cps, self._monotonic()):
+            return f"{cps}: did not answer {times} times"
+        return await self._get(cps, number, route, give_up_at)
+
     async def _get(
         self, cps: str, number: str, route: Route, give_up_at: float
     ) -> Sequence[str] | str:
         """The tokens that one CPS returns, or a sentence on why it does not."""
-        failures, quiet_until = self._silent.get(cps, (0, 0.0))
-        if failures >= SILENT_TIMES and self._monotonic() < quiet_until:
-            return f"{cps}: did not answer {failures} times"
         tokens: Sequence[str]
         began = self._monotonic()
         try:
@@ -274,25 +317,25 @@ class Resolver:
             # a CPS that keeps no records is no broken one
             return () if error.status == 404 else f"{cps}: {error}"
         except (TimeoutError, CpsUnavailable) as error:
-            self._note_failure(cps, failures, began)
+            now = self._monotonic()
+            if not _is_at_once(began, now):
+                self._silences.failed(cps, number, route, now)
             return f"{cps}: {error or 'no answer'}"
         except PbxStirError as error:
             return f"{cps}: {error}"
-        self._silent.pop(cps, None)
+        if self._silences.answered(cps):
+            self._forgive()
         return tokens
 
-    def _note_failure(self, cps: str, failures: int, began: float) -> None:
-        """A CPS did not answer: the calls to other numbers are not to find out one by one.
-
-        Where it was refused at once it costs them nothing, and may be over the next moment.
-        """
-        now = self._monotonic()
-        if _is_at_once(began, now):
-            return
-        self._silent[cps] = (failures + 1, now + FAILURE_SECONDS)
-        self._silent.move_to_end(cps)
-        while len(self._silent) > MOST_SILENT:
-            self._silent.popitem(last=False)
+    def _forgive(self) -> None:
+        """A CPS that was silent answers: what was in vain is looked up when it is called again."""
+        in_vain = [
+            number
+            for number, known in self._known.items()
+            if known.reason is Reason.CPS_UNAVAILABLE and not known.selection.held
+        ]
+        for number in in_vain:
+            del self._known[number]
 
     async def _select(
         self, tokens: Sequence[str], number: str, held: Mapping[str, Held]

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from pbx_stir.directory import resolver as room
+from pbx_stir.directory import silence
 from pbx_stir.directory.resolver import (
     AT_ONCE_SECONDS,
-    FAILURE_SECONDS,
     IDLE_SECONDS,
     LOOKUP_SECONDS,
     NO_KEY_SECONDS,
+    OTHERS_SECONDS,
     REFRESH_SECONDS,
-    SILENT_TIMES,
     Resolver,
 )
 from pbx_stir.directory.routes import Route, Routes, Sealing, Served
+from pbx_stir.directory.silence import FAILURE_SECONDS, SILENT_TIMES
 from pbx_stir.errors import (
     CpsRefused,
     CpsUnavailable,
@@ -297,6 +298,66 @@ async def test_one_cps_is_enough(
     assert (await ask(make(), clock)).keys
 
 
+class HalfSilentCps(Cps):
+    """The first CPS does not answer at all; the second one as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left = asyncio.Event()
+
+    async def get_records(self, cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        """Wait for ever at the first one."""
+        if cps == ONE:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.left.set()
+        return await super().get_records(cps, number, give_up_at)
+
+
+async def test_a_silent_cps_does_not_hold_up_another_ones_key(
+    lab: Any, clock: Clock, alice: Any, new_key: Any
+) -> None:
+    """A call has the key as soon as one CPS gives it; the other is broken off at the end."""
+    cps = HalfSilentCps()
+    cps.tokens = {TWO: (lab.record(alice, new_key()),)}
+    resolver = Resolver(
+        routes=Routes([Route("1212", (ONE, TWO))], ()),
+        records=cps,
+        anchors=lambda: lab.anchors,
+        spc_policy=SpcPolicy(),
+        epoch=clock.epoch,
+        monotonic=clock.monotonic,
+        draw=lambda low, high: high,
+    )
+    async with asyncio.timeout(0.9 * LOOKUP_SECONDS):
+        assert (await ask(resolver, clock)).keys
+    assert not cps.left.is_set()
+    await resolver.close()
+    assert cps.left.is_set()
+
+
+async def test_a_quick_cps_without_a_key_does_not_end_a_look_up(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """What gives no key, garbage too, leaves the others all the time there is."""
+    cps.tokens = {ONE: ("garbage",), TWO: (lab.record(alice, new_key()),)}
+    late = asyncio.Event()
+    at_once = cps.get_records
+
+    async def get_records(cps: str, number: str, give_up_at: float) -> Sequence[str]:
+        if cps == TWO:
+            await late.wait()
+        return await at_once(cps, number, give_up_at)
+
+    cps.get_records = get_records  # type: ignore[method-assign]
+    asking = asyncio.create_task(ask(make(), clock))
+    done, _ = await asyncio.wait({asking}, timeout=2 * OTHERS_SECONDS)
+    assert not done
+    late.set()
+    assert (await asking).keys
+
+
 async def test_bad_records_are_said(
     make: Make, clock: Clock, cps: Cps, lab: Any, new_key: Any
 ) -> None:
@@ -355,11 +416,32 @@ async def test_a_silent_cps_is_left_in_peace(make: Make, clock: Clock, cps: Cps)
     assert (await ask(resolver, clock, "12125550009")).reason is Reason.NO_KEY
 
 
+async def test_a_silent_cps_is_probed_off_the_call_path(
+    make: Make, clock: Clock, cps: Cps, lab: Any, alice: Any, new_key: Any
+) -> None:
+    """No call finds out that it is silent still; once it answers, what was in vain is forgiven."""
+    cps.errors, cps.slow = {ONE: CpsUnavailable("black hole")}, LOOKUP_SECONDS
+    resolver = make(Route("1212", (ONE,)))
+    numbers = [f"1212555123{last}" for last in range(4)]
+    for one in numbers:
+        await ask(resolver, clock, one)
+    for _ in range(9):
+        clock.passed += FAILURE_SECONDS / 3
+        await resolver.refresh_due()
+        asked = len(cps.asked)
+        assert (await ask(resolver, clock, "12125559999")).reason is Reason.CPS_UNAVAILABLE
+        assert len(cps.asked) == asked
+    cps.errors, cps.tokens = {}, {ONE: (lab.record(alice, new_key()),)}
+    await resolver.refresh_due()
+    for one in numbers:
+        assert (await ask(resolver, clock, one)).reason is not Reason.CPS_UNAVAILABLE
+
+
 async def test_few_silent_cps_are_remembered(
     make: Make, clock: Clock, cps: Cps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However many there are: the one that failed longest ago is asked again first."""
-    monkeypatch.setattr(room, "MOST_SILENT", 2)
+    monkeypatch.setattr(silence, "MOST_SILENT", 2)
     cps.slow = LOOKUP_SECONDS
     cps.errors = {f"https://{n}.example.net": CpsUnavailable("black hole") for n in range(3)}
     resolver = make(*(Route(f"1212{n}", (one,)) for n, one in enumerate(cps.errors)))
