@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
@@ -52,7 +53,8 @@ CONTEXT: Final = b"pbx-stir group v1\0"
 _SIGNATURE: Final = re.compile(rb"# signature: ([A-Za-z0-9_-]{80,120})\n")
 _FINGERPRINT_DIGITS: Final = 32
 # in messages and in files that people edit: nothing that could end a line or a string
-_PLAIN: Final = re.compile(r"[^\x00-\x1f\x7f\"\\]{1,64}")
+_ENDING: Final = frozenset('"\\')
+_LONGEST_NAME: Final = 64
 
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Pem = Annotated[str, Meta(max_length=100_000)]
@@ -159,17 +161,28 @@ def has_fingerprint(certificate: x509.Certificate, text: str) -> bool:
     return len(given) >= _FINGERPRINT_DIGITS and whole.startswith(given)
 
 
-def with_member(group: Group, member: Member, made: int) -> Group:
-    """``group`` with ``member`` in the place of who has that certificate's key or name.
+def is_name(text: str) -> bool:
+    """Whether that can name somebody: 1 to 64 characters that are seen, no quotes."""
+    is_seen = text.isprintable() and bool(text.strip()) and not _ENDING.intersection(text)
+    return is_seen and len(text) <= _LONGEST_NAME
 
-    Raises ``MalformedCertificate`` where somebody else has one of its numbers.
+
+def with_member(group: Group, member: Member, made: int, *, instead: bool = False) -> Group:
+    """``group`` with ``member`` in the place of who has that certificate's key.
+
+    ``instead``: also in the place of who has its name, with another key.
+    Raises ``MalformedCertificate`` where somebody else has one of its numbers, or its name: that is
+    what its owner calls himself, and anybody may call himself so.
     """
     key = public_key(_certificate(member.certificate))
-    others = [
-        one
-        for one in group.member
-        if one.name != member.name and public_key(_certificate(one.certificate)) != key
-    ]
+    others = [one for one in group.member if public_key(_certificate(one.certificate)) != key]
+    namesake = next((one for one in others if one.name == member.name), None)
+    if namesake is not None and not instead:
+        raise MalformedCertificate(
+            f"{member.name} is in this group already, with another key",
+            hint="another --name, or, where that key is lost: revoke first, or --replace",
+        )
+    others = [one for one in others if one != namesake]
     for other in others:
         shared = _shared(other.numbers, member.numbers)
         if shared:
@@ -187,6 +200,22 @@ def without_member(group: Group, name: str, made: int) -> Group:
 def member_of(group: Group, key: ec.EllipticCurvePublicKey) -> Member | None:
     """Whose certificate is for this key, if anybody's."""
     return next((m for m in group.member if public_key(_certificate(m.certificate)) == key), None)
+
+
+def key_of(member: Member) -> object:
+    """The key that a member's certificate is for."""
+    return public_key(_certificate(member.certificate))
+
+
+def key_fingerprint(member: Member) -> str:
+    """The SHA-256 of a member's public key, its first half in hex."""
+    return digest_of(_certificate(member.certificate))
+
+
+def digest_of(certificate: x509.Certificate) -> str:
+    """The SHA-256 of a certificate's public key, its first half in hex."""
+    info = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(info).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def numbers_of(listed: TnAuthList) -> tuple[str, ...]:
@@ -239,7 +268,7 @@ def _check(group: Group) -> None:
     if group.crl:
         parse_lists(group.crl.encode())
     for name in (group.name, *(one.name for one in group.member)):
-        if not _PLAIN.fullmatch(name):
+        if not is_name(name):
             raise MalformedCertificate(f"not a name: {name!r}")
     for one in group.member:
         if not is_p256(_certificate(one.certificate)):

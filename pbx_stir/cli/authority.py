@@ -114,6 +114,7 @@ def _issue(args: argparse.Namespace) -> int:
 
     if not args.name or not args.out:
         raise UsageError("who is certified?", hint="--request FILE, or --name and --out")
+    authority_members.checked_name(args.name)
     folder = Path(args.folder)
     certificate_file, key_file = Path(args.out + ".pem"), Path(args.out + ".key")
     check_free(args.force, certificate_file, key_file)

@@ -95,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
     member = _ours(read, place)
     configuration = (folder / CONFIGURATION).resolve()
     before = _before(args, configuration)
+    _check_group(read.group, before, configuration)
     _check_age(args, read.group, before)
     outside = _outside(before, configuration)
     block = _block_of(args, read.group, member, place, outside)
@@ -138,6 +139,17 @@ def _check_trust(args: argparse.Namespace, read: Read, place: Place) -> None:
             f"the authority of this file is not known here: {fingerprint(read.authority)}",
             hint="have the operator read its fingerprint to you, over the telephone say, and give "
             "that as --fingerprint",
+        )
+
+
+def _check_group(group: Group, before: str, path: Path) -> None:
+    """One configuration holds one group: its certificate and its routes would be lost."""
+    found = re.search(r'(?m)^# group "([^"\n]*)": written by pbx-stir authority join', before)
+    if found and found[1] != group.name:
+        raise UsageError(
+            f"{path} has joined {found[1]!r}, and this file is of {group.name!r}",
+            hint="a configuration of its own for each group, with its own state_dir; or take the "
+            "lines between '# group' and '# end of the group' out first",
         )
 
 

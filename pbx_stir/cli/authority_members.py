@@ -18,7 +18,7 @@ from pbx_stir.errors import ConfigurationError, MalformedCertificate, UrlRefused
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from pbx_stir.certificates.group import Group
+    from pbx_stir.certificates.group import Group, Member
     from pbx_stir.certificates.requests import CertificateRequest
     from pbx_stir.cli.authority_register import Authority
     from pbx_stir.stir.tnauthlist import TnAuthList
@@ -43,6 +43,11 @@ def add_arguments(issue: argparse.ArgumentParser, request: argparse.ArgumentPars
         default=[],
         metavar="URL",
         help="where calls to the numbers are announced; else as before",
+    )
+    issue.add_argument(
+        "--replace",
+        action="store_true",
+        help="with --request: in the place of the member of that name, who has another key",
     )
     issue.add_argument(
         "--tls-ca", metavar="PEM", help="CAs of the group's CPSs, where they are no public ones"
@@ -91,25 +96,62 @@ def admit(
     group = _group(file, authority.certificate)
     if args.tls_ca:
         group = _with_tls_ca(group, octets_of(args.tls_ca).decode("ascii", "replace"))
-    name = args.name or asked.name
+    name = checked_name(args.name or asked.name)
+    before = [one for one in group.member if _is_replaced(one, name, asked)]
     root, key = authority.certificate, authority.key
     leaf = issuing.issue_leaf(root, key, asked.public_key, name, listed, now, args.days)
     member = groups.Member(
         name, groups.numbers_of(listed), _cps(args, group, asked), groups.pem_of(leaf)
     )
     try:
-        changed = groups.with_member(group, member, int(now))
+        changed = groups.with_member(group, member, int(now), instead=args.replace)
         text = groups.format_group(replace(changed, crl=authority.revocation_list()), key)
     except (MalformedCertificate, UrlRefused) as error:
         raise UsageError(error.message, hint=error.hint) from error
     authority.note(leaf, name)
     write(file, text, 0o644)
     _say(file, member, asked, leaf, root)
+    for one in before:
+        _say_replaced(one, member)
     return 0
 
 
+def checked_name(name: str) -> str:
+    """A name that messages, files and lists show as it is. Raises ``UsageError``."""
+    from pbx_stir.certificates.group import is_name
+
+    if not is_name(name):
+        raise UsageError(f"not a name: {name!r}", hint="up to 64 characters that are seen")
+    return name
+
+
+def _is_replaced(one: Member, name: str, asked: CertificateRequest) -> bool:
+    """Whether a member is in the way of who asks: by its key, or by its name."""
+    from pbx_stir.certificates.group import key_of
+
+    return one.name == name or key_of(one) == asked.public_key
+
+
+def _say_replaced(before: Member, member: Member) -> None:
+    """What stays good of whom a new certificate has taken the place of."""
+    from pbx_stir.certificates.group import key_fingerprint, key_of
+    from pbx_stir.stir.number_set import NumberSet
+
+    fingerprint = key_fingerprint(before)
+    if before.name != member.name or key_of(before) != key_of(member):
+        print(f"note: this takes the place of {before.name}, key {fingerprint}")
+    left = NumberSet.parse(before.numbers).ranges
+    now = NumberSet.parse(member.numbers).ranges
+    if left != now or key_of(before) != key_of(member):
+        print(
+            f"note: what was issued for {', '.join(before.numbers)} with key {fingerprint} stays "
+            "good until its end: pbx-stir authority revoke takes it back"
+        )
+
+
 def revoke(name: str, authority: Authority) -> int:
-    """Take back all that was issued to a name, and name it no more in the group's file."""
+    """Take back all that was issued to a name, or for a key that the name has had, and name it no
+    more in the group's file. Exit status 1 where there was nothing to take back."""
     from msgspec.structs import replace
 
     from pbx_stir.certificates import group as groups
@@ -117,17 +159,19 @@ def revoke(name: str, authority: Authority) -> int:
     now = time.time()
     file = authority.folder / GROUP_FILE
     group = _group(file, authority.certificate)
-    is_member = any(one.name == name for one in group.member)
-    count = authority.revoke(name, now)
-    if not count and not is_member:
+    members = [one for one in group.member if one.name == name]
+    found = authority.revoke(name, now, [groups.key_fingerprint(one) for one in members])
+    if not found and not members:
         raise UsageError(f"nothing that is still good was issued to {name!r}")
-    print(f"{authority.revoked}: {count} certificates of {name} are revoked")
+    print(f"{authority.revoked}: {len(found)} certificates of {name} are revoked")
+    for other in sorted(set(found) - {name}):
+        print(f"among them, for the same key: {other}")
     if file.exists():
         left = groups.without_member(group, name, int(now))
         text = groups.format_group(replace(left, crl=authority.revocation_list()), authority.key)
         write(file, text, 0o644)
         print(f"{file}: give this to every member, at once")
-    return 0
+    return 0 if found else 1
 
 
 def _say(

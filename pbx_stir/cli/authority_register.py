@@ -1,17 +1,19 @@
 """What an authority has issued, and what it has taken back: two files in its folder.
 
-``issued`` has a line for each certificate: its serial number, when it ends (epoch seconds), and
-whose it is. ``revoked.pem`` is the authority's revocation list; it is there from the beginning, so
-that configurations can name it.
+``issued`` has a line for each certificate: its serial number, when it ends (epoch seconds), the
+fingerprint of its key, and whose it is. Lines of earlier versions have no fingerprint.
+``revoked.pem`` is the authority's revocation list; it is there from the beginning, so that
+configurations can name it.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pbx_stir.cli.certificate_files import write
 from pbx_stir.cli.files import octets_of
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
 
 ISSUED: Final = "issued"
 REVOKED: Final = "revoked.pem"
+
+
+_KEY: Final = "key:"
+
+
+class Issued(NamedTuple):
+    """One certificate that was issued; ``key`` is its key's fingerprint, empty where unknown."""
+
+    serial: int
+    end: int
+    key: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +54,32 @@ class Authority:
 
     def note(self, leaf: x509.Certificate, name: str) -> None:
         """Enter a certificate, before it is given to anybody. Raises ``ConfigurationError``."""
+        from pbx_stir.certificates.group import digest_of
+
         end = int(leaf.not_valid_after_utc.timestamp())
-        shown = "".join(one if one.isprintable() else "?" for one in name)
         path = self.folder / ISSUED
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             with open(os.open(path, flags, 0o600), "a", encoding="utf-8") as file:
-                file.write(f"{leaf.serial_number:x} {end} {shown}\n")
+                file.write(f"{leaf.serial_number:x} {end} key:{digest_of(leaf)} {name}\n")
         except OSError as error:
             raise ConfigurationError(f"cannot write {path}: {error.strerror}") from error
 
-    def revoke(self, name: str, now: float) -> int:
-        """Take back all certificates of ``name`` that have not ended; gives how many those are.
+    def revoke(self, name: str, now: float, keys: Sequence[str] = ()) -> list[str]:
+        """Take back what has not ended of ``name``, and of whoever else has had one of its keys.
 
-        Raises ``UsageError``, ``ConfigurationError``.
+        ``keys`` are fingerprints of keys besides those that were issued to ``name``. Gives whose
+        each of the certificates is. Raises ``UsageError``, ``ConfigurationError``.
         """
-        serials = {serial for serial, end, whose in self._issued() if whose == name and end >= now}
-        revoked = {**dict.fromkeys(serials, now), **self._revoked()}
+        issued = self._issued()
+        known = {*keys, *(one.key for one in issued if one.name == name)} - {""}
+        found = [one for one in issued if one.name == name or one.key in known]
+        good = [one for one in found if one.end >= now]
+        revoked = {**dict.fromkeys((one.serial for one in good), now), **self._revoked()}
         # a certificate that has ended needs nobody's word
-        over = {serial for serial, end, _ in self._issued() if end < now}
+        over = {one.serial for one in issued if one.end < now}
         self.write_list({one: at for one, at in revoked.items() if one not in over}, now)
-        return len(serials)
+        return [one.name for one in good]
 
     def write_list(self, revoked: dict[int, float], now: float) -> None:
         """Write the revocation list."""
@@ -77,7 +96,7 @@ class Authority:
             self.write_list({}, time.time())
         return octets_of(str(self.revoked)).decode("ascii", "replace")
 
-    def _issued(self) -> list[tuple[int, int, str]]:
+    def _issued(self) -> list[Issued]:
         path = self.folder / ISSUED
         if not path.exists():
             return []
@@ -85,8 +104,11 @@ class Authority:
         for line in octets_of(str(path)).decode("utf-8", "replace").splitlines():
             serial, _, rest = line.partition(" ")
             end, _, name = rest.partition(" ")
+            key = ""
+            if name.startswith(_KEY):
+                key, _, name = name.removeprefix(_KEY).partition(" ")
             try:
-                found.append((int(serial, 16), int(end), name))
+                found.append(Issued(int(serial, 16), int(end), key, name))
             except ValueError as error:
                 raise UsageError(f"{path}: not a line of it: {line[:80]!r}") from error
         return found

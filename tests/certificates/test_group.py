@@ -86,12 +86,14 @@ def test_a_fingerprint_is_compared_as_people_write_it(made: Made) -> None:
 
 
 def test_a_member_takes_his_own_place(made: Made) -> None:
-    """Of one name or of one key: a renewal replaces, and each change counts up."""
+    """Of one key: a renewal replaces, whatever its name, and each change counts up."""
     alice, bob = made.member("Alice", "+12125551200"), made.member("Bob", "+12125551201")
     group = room.with_member(room.with_member(made.group(), bob, 0), alice, 0)
     assert ([one.name for one in group.member], group.made) == (["Alice", "Bob"], 9)
     again = made.member("Alice", "+12125551202")
-    group = room.with_member(group, again, 1_000)
+    with pytest.raises(MalformedCertificate, match="another key"):
+        room.with_member(group, again, 1_000)
+    group = room.with_member(group, again, 1_000, instead=True)
     assert group.member == (again, bob)
     assert group.made == 1_000
     renamed = Member("Alice Ltd", again.numbers, again.cps, again.certificate)

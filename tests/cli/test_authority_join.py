@@ -314,3 +314,21 @@ def test_mode_and_link_stay(desk: Desk) -> None:
     assert desk.configuration.is_symlink()
     assert real.stat().st_mode & 0o777 == 0o640
     assert re.search("credential", real.read_text())
+
+
+def test_a_second_group_does_not_push_out_the_first(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A configuration has joined one group; another one's file changes nothing, and it is said."""
+    assert desk.join_first() == 0
+    before = desk.configuration.read_text()
+    other = Desk(desk.folder / "other")
+    assert main(["authority", "init", str(other.authority), "--name", "Their Group"]) == 0
+    key = desk.bob / "company.request"
+    given = ["--request", str(key), "--numbers", BOB, "--cps", CPS]
+    assert main(["authority", "issue", str(other.authority), *given]) == 0
+    capsys.readouterr()
+    command = ["authority", "join", str(other.file), str(desk.bob)]
+    assert main([*command, "--fingerprint", other.fingerprint]) == 2
+    assert "has joined 'Our Group'" in capsys.readouterr().err
+    assert desk.configuration.read_text() == before

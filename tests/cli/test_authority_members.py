@@ -166,3 +166,42 @@ def test_a_file_of_another_authority_is_left_alone(
     (folder / "group.toml").write_text(text.replace("cps.example.com", "cps.example.net"))
     assert admit(folder, "Bob", BOB) == 2
     assert "changed" in capsys.readouterr().err
+
+
+def test_a_members_name_is_his(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever asks under a member's name with another key gets nothing, unless he is to."""
+    assert admit(folder, "Alice", ALICE, "--cps", CPS) == 0
+    before = (folder / "group.toml").read_bytes()
+    assert request(folder.parent, "Alice", BOB, "--force") == 0
+    capsys.readouterr()
+    assert admit(folder, "Alice", BOB) == 2
+    assert "in this group already, with another key" in capsys.readouterr().err
+    assert (folder / "group.toml").read_bytes() == before
+    assert admit(folder, "Alice", BOB, "--replace") == 0
+    said = capsys.readouterr().out
+    assert "takes the place of Alice, key " in said
+    assert "stays good until its end" in said
+    assert [one.numbers for one in group(folder).member] == [(BOB,)]
+
+
+def test_what_an_earlier_certificate_had_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A renewal with other numbers leaves the first certificate good: that needs a word."""
+    assert admit(folder, "Alice", ALICE, "--cps", CPS) == 0
+    capsys.readouterr()
+    assert admit(folder, "Alice", ALICE) == 0
+    assert "stays good" not in capsys.readouterr().out
+    assert admit(folder, "Alice", "+12125551200") == 0
+    assert f"issued for {ALICE}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["Soci\u00e9t\u00e9\u00a0Nord", "a\tb", "a\u202eb", " ", "a" * 65])
+def test_a_name_is_seen_as_it_is(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What cannot be read out or typed again could not be revoked."""
+    asked = str(folder.parent / "alice.request")
+    options = ["--request", asked, "--numbers", ALICE, "--cps", CPS, "--name", name]
+    assert main(["authority", "issue", str(folder), *options]) == 2
+    assert "not a name" in capsys.readouterr().err

@@ -79,3 +79,37 @@ def test_damaged_files_are_named(
     assert main(["authority", "revoke", str(folder), "--name", "Alice"]) == 2
     assert said in capsys.readouterr().err
     assert (folder / file).read_text() == "hello\n"
+
+
+def test_a_key_is_taken_back_under_all_its_names(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Renewed under another name it is the same key: whoever has it has nothing left."""
+    out = str(tmp_path / "alpha")
+    asked = ["--name", "Alpha Ltd", "--numbers", "+12125551200-+12125551299", "--out", out]
+    assert main(["authority", "request", *asked]) == 0
+    for name, numbers in (
+        ("Alpha Ltd", "+12125551200-+12125551299"),
+        ("Alpha Inc", "+12125551200"),
+    ):
+        options = ["--name", name, "--numbers", numbers, "--cps", "https://cps.example.com"]
+        request = ["--request", f"{out}.request", *options]
+        assert main(["authority", "issue", str(folder), *request]) == 0
+    bob = issue(folder, "Bob").serial_number
+    capsys.readouterr()
+    assert main(["authority", "revoke", str(folder), "--name", "Alpha Inc"]) == 0
+    said = capsys.readouterr().out
+    assert "2 certificates of Alpha Inc" in said
+    assert "for the same key: Alpha Ltd" in said
+    assert len(revoked(folder)) == 2
+    assert bob not in revoked(folder)
+
+
+def test_lines_without_a_fingerprint_are_read(folder: Path) -> None:
+    """Those that an earlier version has written."""
+    serial = issue(folder, "Alice Ltd").serial_number
+    path = folder / "issued"
+    first, end, _, name = path.read_text().split(" ", 3)
+    path.write_text(f"{first} {end} {name}")
+    assert main(["authority", "revoke", str(folder), "--name", "Alice Ltd"]) == 0
+    assert revoked(folder) == {serial}

@@ -47,6 +47,7 @@ def test_bash_completes_commands_actions_options_and_values(tmp_path: Path) -> N
     assert completed(tmp_path, "calls", "anch") == ["anchors.pem"]
     assert completed(tmp_path, "install", "asterisk", "--fr") == ["--freepbx"]
     assert completed(tmp_path, "check", "--config", "x", "--js") == ["--json"]
+    assert completed(tmp_path, "completion", "z") == ["zsh"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

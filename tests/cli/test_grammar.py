@@ -23,7 +23,7 @@ def test_a_parser_becomes_values() -> None:
         Option(("--way",), "{in,out}", ("in", "out"), "", required=True, repeatable=False),
         Option(("--name",), "NAME", (), "", required=False, repeatable=True),
     )
-    assert found.operands == (Operand("[FILE ...]", "what to read"),)
+    assert found.operands == (Operand("[FILE ...]", (), "what to read"),)
     assert [(one.words, one.summary) for one in found.below] == [(("go",), "to go")]
     assert below.prog.endswith("go")
 
