@@ -1,11 +1,12 @@
 """Keeps the call log off the call path: a queue with an end, and a thread that writes.
 
-Takes reception's records. A full disk or a slow one costs lines, counted and said, and never a
-call.
+Takes reception's records. While a disk is full lines wait in the queue; beyond its end, and where
+something else is wrong, they are lost, counted and said. No call ever waits.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import queue
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 LONGEST_QUEUE: Final = 10_000
 # so long the writer sleeps at most before it looks whether a day has passed
 IDLE_SECONDS: Final = 60.0
+# what passes by itself, or when somebody makes room; and how often it is tried again meanwhile
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+RETRY_SECONDS: Final = 1.0
 
 
 class CallLogFile:
@@ -53,6 +57,8 @@ class CallLogFile:
         self._lines = Lines(style(numbers, key))
         self._queue: queue.Queue[bytes | None] = queue.Queue(LONGEST_QUEUE)
         self._lost = 0
+        self._waits = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="call-log", daemon=True)
         self._thread.start()
 
@@ -70,7 +76,8 @@ class CallLogFile:
         self._put(self._lines.contested(first, second))
 
     def close(self, seconds: float = 2.0) -> None:
-        """Write what is queued, for at most ``seconds``."""
+        """Write what is queued, for at most ``seconds``; what a full disk does not take is lost."""
+        self._closing.set()
         try:
             self._queue.put(None, timeout=seconds)
         except queue.Full:
@@ -96,17 +103,32 @@ class CallLogFile:
             log.error("call log %s: %s: %d lines lost", self._output.name, why, self._lost)
 
     def _write(self) -> None:
-        """Write until the queue ends. What cannot be written is lost, whatever the reason."""
+        """Write until the queue ends."""
         output = self._output
         has_work = True
         while (line := self._next(has_work)) is not None:
-            if line:
-                try:
-                    output.write(line, more=not self._queue.empty())
-                except (OSError, ValueError) as error:
-                    self._lose(error)
+            while line and not self._written(line):
+                self._closing.wait(RETRY_SECONDS)
             has_work = output.tidy(idle=not line)
         output.close()
+
+    def _written(self, line: bytes) -> bool:
+        """Write a line, or lose it; returns False where it is to be tried again."""
+        try:
+            self._output.write(line, more=not self._queue.empty())
+        except (OSError, ValueError) as error:
+            passes = isinstance(error, OSError) and error.errno in _PASSING
+            if passes and not self._closing.is_set():
+                if not self._waits:
+                    log.error("call log %s: %s: lines wait in memory", self._output.name, error)
+                self._waits = True
+                return False
+            self._lose(error)
+            return True
+        if self._waits:
+            log.warning("call log %s: lines are written again", self._output.name)
+        self._waits = False
+        return True
 
     def _next(self, has_work: bool) -> bytes | None:
         """The next line; empty where there is none now and the output has work of its own."""

@@ -7,6 +7,7 @@ Used by one thread, the log's own. What cannot be written raises, and is counted
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -112,7 +113,9 @@ class LogFile:
         self._octets += written
         self._cut = written < len(octets) and (written > 0 or self._cut)
         if written < len(octets):
-            raise OSError(f"{written} of {len(octets)} octets written")
+            # a disk takes less than it is given when it is full
+            why = f"{written} of {len(octets)} octets written"
+            raise OSError(errno.ENOSPC, why)
 
     def tidy(self, *, idle: bool) -> bool:
         """Rotate what is due though nobody calls, compress a piece, remove what is too old."""

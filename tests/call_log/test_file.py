@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import json
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,6 +45,52 @@ def test_a_full_disk_costs_lines_only(caplog: pytest.LogCaptureFixture) -> None:
     assert "12 lines lost" not in caplog.text
     assert "10 lines lost" in caplog.text
     assert "No space left" in caplog.text
+
+
+class FullDisk:
+    """An output that has room from some moment on."""
+
+    name = "disk"
+
+    def __init__(self) -> None:
+        self.has_room = threading.Event()
+        self.refused = threading.Event()
+        self.lines: list[bytes] = []
+
+    def write(self, line: bytes, *, more: bool) -> None:
+        """Take a line, or say that the disk is full."""
+        if not self.has_room.is_set():
+            self.refused.set()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.lines.append(line)
+
+    def tidy(self, *, idle: bool) -> bool:
+        """Nothing."""
+        return False
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_lines_wait_for_room(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a full disk does not take is written once there is room, each line once, in order."""
+    monkeypatch.setattr(file, "RETRY_SECONDS", 0.01)
+    disk = FullDisk()
+    log = CallLogFile(None, output=disk)
+    for number in range(5):
+        log.record(record(passed(), call_id=f"id-{number}"))
+    assert disk.refused.wait(10)
+    disk.has_room.set()
+    give_up_at = time.monotonic() + 10
+    while len(disk.lines) < 5 and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    log.close()
+    assert [json.loads(line)["id"] for line in disk.lines] == [f"id-{n}" for n in range(5)]
+    assert log.lines_lost == 0
+    assert caplog.text.count("lines wait in memory") == 1
+    assert caplog.text.count("written again") == 1
 
 
 def test_the_queue_is_bounded(
