@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from pbx_stir.errors import MalformedToken, TokenRefused
 from pbx_stir.tokens import blind_rsa, storage_token
 from pbx_stir.tokens.epochs import epoch_of
+from pbx_stir.tokens.key_files import COUNTED_SECONDS
 from pbx_stir.tokens.keys import TAG_OCTETS, SigningKey, TokenKeys
 from pbx_stir.tokens.ledger import Counter, Ledger
 from pbx_stir.tokens.storage_token import WINDOW_SECONDS, Proof, StorageToken, Store
@@ -112,7 +113,7 @@ class TokenChecker:
         counters = [Counter(names[: 2 * TAG_OCTETS], self._of_token)]
         if self._of_number < self._of_token:
             counters.append(self._for_number(signing, tag, owner, number))
-        until = signing.public.not_after + _REMEMBERED_SECONDS
+        until = signing.public.not_after + COUNTED_SECONDS
         exhausted = await self._ledger.spend(counters, 1, until)
         if exhausted is not None:
             where = " for this number" if exhausted else ""
@@ -142,7 +143,7 @@ class TokenChecker:
             counter = self._for_number(signing, tag, own, number)
         reported = tag + signing.hidden("report", entry_id.encode("ascii"))
         if await self._ledger.once(reported, _REMEMBERED_SECONDS):
-            until = signing.public.not_after + _REMEMBERED_SECONDS
+            until = signing.public.not_after + COUNTED_SECONDS
             await self._ledger.spend([counter], 1, until)
 
     def _for_number(self, signing: SigningKey, tag: bytes, owner: bytes, number: str) -> Counter:

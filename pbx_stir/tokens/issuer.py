@@ -42,6 +42,7 @@ from pbx_stir.stir.signed_request import (
 from pbx_stir.tokens import exchange
 from pbx_stir.tokens.epochs import epoch_of
 from pbx_stir.tokens.exchange import BlindedBatch
+from pbx_stir.tokens.key_files import COUNTED_SECONDS
 from pbx_stir.tokens.keys import SigningKey, TokenKeys
 from pbx_stir.tokens.ledger import Counter, Ledger
 from pbx_stir.tokens.raw_rsa import RawSigner
@@ -212,7 +213,8 @@ class Issuer:
         tag = signing.hidden("issuing")
         counted = {tag + signing.hidden(kind, name): most for kind, name, most in self._who(path)}
         counters = [Counter(key, most) for key, most in counted.items()]
-        exhausted = await self._ledger.spend(counters, amount, signing.public.not_after)
+        until = signing.public.not_after + COUNTED_SECONDS
+        exhausted = await self._ledger.spend(counters, amount, until)
         if exhausted is not None:
             raise TokenRefused(
                 f"no {amount} more tokens of epoch {signing.public.epoch} for this signer",

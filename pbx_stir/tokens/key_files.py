@@ -34,6 +34,9 @@ from pbx_stir.tokens.passed import Passed
 EPOCHS_AHEAD: Final = 1
 # stores of the last seconds of an epoch are still on their way then
 GRACE_SECONDS: Final = 120
+# so long after an epoch all of it that is counted stays: by then its key is gone from memory too,
+# or a clock that is set back into the epoch would find the key and no counts
+COUNTED_SECONDS: Final = 900.0
 SECRET_OCTETS: Final = 32
 
 _SUFFIX: Final = ".key"

@@ -12,6 +12,7 @@ none forget: see ``passed``.
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
@@ -74,10 +75,12 @@ class MemoryLedger:
         self._expiring: dict[int, list[bytes]] = {}
         self._seconds: list[int] = []
         self._journal = journal
-        self._forgot = self._passed(now())
-        for record in journal.records() if journal is not None else ():
-            if record.until > self._forgot:
-                self._hold(record)
+        records = list(journal.records()) if journal is not None else []
+        # the clock may have been set forth before we started: until that is known all of them stand
+        oldest = min((record.until for record in records), default=math.inf)
+        self._forgot = self._passed(min(now(), oldest - 1))
+        for record in records:
+            self._hold(record)
 
     def __len__(self) -> int:
         """How much is remembered."""

@@ -4,7 +4,7 @@
 --   lua5.2 stand_in.lua SCRIPT SCENARIO        SCENARIO is Lua that returns a table; see stand_in.py
 
 local script, scenario = arg[1], dofile(arg[2])
-local clock, slept, ids = scenario.clock, 0, 0
+local clock, slept, ids = scenario.clock, 0, scenario.ids or 0
 local channel, globals, legs = scenario.channel, scenario.globals, scenario.legs
 local state, nonce = scenario.state, nil
 local printed = {}
@@ -99,6 +99,12 @@ function freeswitch.msleep(ms)
       channel["stir_identity_" .. nonce .. "_1_" .. number] = part
     end
     channel.stir_answer = (scenario.answer_nonce or nonce) .. "|" .. scenario.answer
+  end
+  -- what others write to the channel, each {ms, name, value}, in this order
+  local writes = scenario.writes or {}
+  while writes[1] and slept >= writes[1][1] do
+    local one = table.remove(writes, 1)
+    channel[one[2]] = one[3]
   end
   if scenario.hangup_ms and slept >= scenario.hangup_ms then state = "CS_HANGUP" end
 end

@@ -15,6 +15,7 @@ from pbx_stir.stir import jws
 from pbx_stir.tokens import blind_rsa, storage_token
 from pbx_stir.tokens.checker import MOST_KNOWN, TokenChecker, host_name
 from pbx_stir.tokens.epochs import EPOCH_SECONDS
+from pbx_stir.tokens.key_files import COUNTED_SECONDS
 from pbx_stir.tokens.ledger import Counter, MemoryLedger
 from tests.tokens.spending import EPOCH, NAME, NOW, NUMBER, TYPE, Purse, purse, token_keys
 
@@ -311,7 +312,7 @@ class Recording:
     async def spend(self, counters: Sequence[Counter], amount: int, until: float) -> int | None:
         """Remember keys."""
         assert amount == 1
-        assert MIDNIGHT <= until <= MIDNIGHT + 120
+        assert MIDNIGHT <= until <= MIDNIGHT + COUNTED_SECONDS
         self.keys.extend(counter.key for counter in counters)
         return None
 
@@ -378,3 +379,17 @@ def test_any_header_is_refused(value: str, host: str) -> None:
     for each in (value, "StorageToken " + value):
         with pytest.raises(TokenRefused):
             checker.read([each], [host], NOW)
+
+
+async def test_counts_outlive_the_key_of_their_epoch() -> None:
+    """A clock that is set back into an epoch finds either no key, or what its tokens have spent."""
+    desk = Desk(now=MIDNIGHT - 10, of_token=1)
+    token = purse()
+    await desk.store(token.authorization(BODY, now=desk.now))
+    # the key is still there, since it is looked after once a minute
+    desk.now = MIDNIGHT + 170
+    await desk.ledger.once(bytes(32), 1.0)
+    desk.now = MIDNIGHT - 5
+    desk.restart()
+    caught = await refused(desk, token.authorization(BODY, now=desk.now))
+    assert caught.status == 429

@@ -212,3 +212,23 @@ async def test_it_is_what_a_simple_one_would_be(steps: list[tuple[str, int, int]
             assert answer == (None if count + amount <= 5 else 0)
             if answer is None:
                 counts[number] = (count + amount, until)
+
+
+async def test_a_start_by_a_clock_that_is_ahead_forgets_nothing(tmp_path: Path) -> None:
+    """What was spent just before stays spent when the clock is right again."""
+    now, clock = [NOW], [0.0]
+
+    def started() -> MemoryLedger:
+        journal = Journal(tmp_path / "spent")
+        return MemoryLedger(lambda: now[0], journal=journal, clock=lambda: clock[0])
+
+    ledger = started()
+    assert await ledger.once(b"k" * 32, 90)
+    ledger.close()
+    now[0], clock[0] = NOW + 1_010, 10.0
+    ledger = started()
+    clock[0], now[0] = 45.0, NOW + 1_045
+    await ledger.once(bytes(32), 1)
+    clock[0], now[0] = 50.0, NOW + 50
+    assert not await ledger.once(b"k" * 32, 90)
+    ledger.close()
