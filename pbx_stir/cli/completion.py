@@ -45,7 +45,7 @@ _pbx_stir() {
 }
 complete -o filenames -F _pbx_stir pbx-stir
 """
-_ZSH = "#compdef pbx-stir\nautoload -Uz bashcompinit && bashcompinit\n"
+_ZSH = "autoload -Uz bashcompinit && bashcompinit\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +77,7 @@ def _bash(program: Command) -> str:
         if command.words:
             commands.append(f"            '{at}') at='{at}' ;;")
         known = [one.words[-1] for one in command.below]
+        known += [one for operand in command.operands for one in operand.choices]
         known += [name for option in command.options for name in option.names]
         words.append(f"        '{at}') words='{' '.join(known)}' ;;")
         for option in command.options:
@@ -106,6 +107,9 @@ def _fish(program: Command) -> Iterator[str]:
         for one in command.below:
             when = "; and ".join(filter(None, (seen, unless)))
             yield _fish_line(when, f"-f -a {one.words[-1]}", one.summary)
+        for operand in command.operands:
+            if operand.choices:
+                yield _fish_line(seen, f"-f -a '{' '.join(operand.choices)}'", operand.help)
         for option in command.options:
             names = " ".join(
                 f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}"

@@ -30,9 +30,10 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What stands without an option: its name as usage shows it, and what it is."""
+    """What stands without an option: its name as usage shows it, what may be given, what it is."""
 
     name: str
+    choices: tuple[str, ...]
     help: str
 
 
@@ -60,7 +61,7 @@ def grammar(
             options.append(_option(action))
         else:
             more = {"*": "[{} ...]", "?": "[{}]", "+": "{} ..."}.get(str(action.nargs), "{}")
-            operands.append(Operand(more.format(_value(action)), action.help or ""))
+            operands.append(Operand(more.format(_value(action)), _choices(action), _help(action)))
     return Command(
         tuple(words),
         summary,
@@ -90,11 +91,19 @@ def _option(action: argparse.Action) -> Option:
     return Option(
         tuple(action.option_strings),
         "" if action.nargs == 0 else _value(action),
-        tuple(map(str, action.choices or ())),
-        (action.help or "").replace("%%", "%"),
+        _choices(action),
+        _help(action),
         action.required,
         isinstance(action, argparse._AppendAction),
     )
+
+
+def _choices(action: argparse.Action) -> tuple[str, ...]:
+    return tuple(map(str, action.choices or ()))
+
+
+def _help(action: argparse.Action) -> str:
+    return (action.help or "").replace("%%", "%")
 
 
 def _value(action: argparse.Action) -> str:
