@@ -9,9 +9,11 @@ end, and for minutes: a PASSporT that is older vouches for no new leg.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,6 +28,8 @@ from pbx_stir.stir.passport import Passport
 MOST_CALLS: Final = 10_000
 # of PASSporTs and certificates; parsed they take some three times as much
 MOST_OCTETS: Final = 8 * 1024 * 1024
+# of one call's Identity headers that nobody has verified: whatever a stranger sends along
+MOST_UNVERIFIED_OCTETS: Final = 8 * 1024
 # longer than a PASSporT is fresh, so that a leg which comes too late is told so
 KEPT_SECONDS: Final = 120.0
 
@@ -84,6 +88,7 @@ class Gathering:
         self._passed: Carried | None = None
         self._partial: Carried | None = None
         self._identities: dict[Passport, Carried] = {}
+        self._refused: set[Passport] = set()
 
     def headers(self, candidates: Sequence[Candidate]) -> None:
         """The call itself carried these."""
@@ -91,8 +96,8 @@ class Gathering:
             self._identities[one.passport] = Carried(one, one.chain)
 
     def refused(self, candidate: Candidate) -> None:
-        """It is false, or another call's: it goes no further."""
-        self._identities.pop(candidate.passport, None)
+        """It is false, or another call's: it goes no further, nor does a chain that holds it."""
+        self._refused.add(candidate.passport)
 
     def valid(self, candidate: Candidate, judged: Judged, *, passed: bool) -> None:
         """It was verified; ``passed`` is False where its attestation is too low to pass."""
@@ -110,7 +115,8 @@ class Gathering:
             one
             for one in self._identities.values()
             if not (
-                check_orig(one.candidate.passport, numbers.calling)
+                self._refused.intersection(one.candidate.all)
+                or check_orig(one.candidate.passport, numbers.calling)
                 or check_dest(one.candidate.passport, numbers)
                 or check_iat(one.candidate.passport, now)
             )
@@ -118,8 +124,21 @@ class Gathering:
         return Brought(came_in, numbers.called, self._passed or self._partial, own)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a call brought, since when (seconds since the epoch), as the ``serial``-th one."""
+
+    brought: Brought
+    since: float
+    serial: int
+
+
 class BroughtCalls:
-    """The calls that came in and may leave again; of one process."""
+    """The calls that came in and may leave again; of one process.
+
+    Where there is no more room for octets, the call that holds most goes first, and of those that
+    were verified none while there is another: who sends much along pushes out his own.
+    """
 
     def __init__(
         self,
@@ -132,7 +151,10 @@ class BroughtCalls:
         self._most_octets = most_octets
         self._octets = 0
         self._seconds = seconds
-        self._calls: OrderedDict[tuple[str, str], tuple[Brought, float]] = OrderedDict()
+        self._calls: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
+        # whom to drop first; holds some that are gone
+        self._largest: list[tuple[bool, int, int, tuple[str, str]]] = []
+        self._serials = itertools.count()
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -143,12 +165,21 @@ class BroughtCalls:
         Who wishes not to be shown to the called party is not shown to another one either.
         """
         self.forget(call)
+        brought = _bounded(brought)
         if call.restricted or (brought.verified is None and not brought.identities):
             return
-        self._octets += brought.octets
-        while self._calls and (self._is_full() or self._is_over(now)):
+        while self._calls and (len(self._calls) >= self._most or self._is_over(now)):
             self._drop(next(iter(self._calls)))
-        self._calls[call.pbx, call.unique_id] = (brought, now)
+        key, octets = (call.pbx, call.unique_id), brought.octets
+        kept = _Kept(brought, now, next(self._serials))
+        self._calls[key] = kept
+        self._octets += octets
+        heapq.heappush(self._largest, (brought.verified is not None, -octets, kept.serial, key))
+        while self._octets > self._most_octets:
+            self._drop_largest()
+        if len(self._largest) > 2 * len(self._calls) + 100:
+            self._largest = [one for one in self._largest if self._is_kept(one)]
+            heapq.heapify(self._largest)
 
     def forget(self, call: Call) -> None:
         """The call comes in now, or was gone, or has gone on, before its verdict."""
@@ -156,22 +187,40 @@ class BroughtCalls:
 
     def of(self, call: Call, now: float) -> Brought | None:
         """What ``call``, which leaves, brought along when it came in; None: nothing."""
-        brought, since = self._calls.get((call.pbx, call.came_in_id), (None, 0.0))
-        if brought is None or not 0 <= now - since < self._seconds:
+        kept = self._calls.get((call.pbx, call.came_in_id))
+        if kept is None or not 0 <= now - kept.since < self._seconds:
             return None
-        return brought if brought.came_in == call.came_in else None
-
-    def _is_full(self) -> bool:
-        return len(self._calls) >= self._most or self._octets > self._most_octets
+        return kept.brought if kept.brought.came_in == call.came_in else None
 
     def _is_over(self, now: float) -> bool:
-        _, since = next(iter(self._calls.values()))
-        return not 0 <= now - since < self._seconds
+        return not 0 <= now - next(iter(self._calls.values())).since < self._seconds
+
+    def _is_kept(self, one: tuple[bool, int, int, tuple[str, str]]) -> bool:
+        _, _, serial, key = one
+        return key in self._calls and self._calls[key].serial == serial
+
+    def _drop_largest(self) -> None:
+        one = heapq.heappop(self._largest)
+        if self._is_kept(one):
+            self._drop(one[3])
 
     def _drop(self, key: tuple[str, str]) -> None:
         found = self._calls.pop(key, None)
         if found is not None:
-            self._octets -= found[0].octets
+            self._octets -= found.brought.octets
+
+
+def _bounded(brought: Brought) -> Brought:
+    """With as many of the call's own Identity headers as one call may have remembered."""
+    fitting: tuple[Carried, ...] = ()
+    for one in brought.identities:
+        together = (*fitting, one)
+        unverified = tuple(each for each in together if each != brought.verified)
+        if Brought("", (), None, unverified).octets <= MOST_UNVERIFIED_OCTETS:
+            fitting = together
+    if len(fitting) == len(brought.identities):
+        return brought
+    return replace(brought, identities=fitting)
 
 
 def _certificates(judged: Judged) -> tuple[bytes, ...]:

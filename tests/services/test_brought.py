@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pbx_stir.services.brought import KEPT_SECONDS, Brought, BroughtCalls, Carried
+from pbx_stir.services.brought import (
+    KEPT_SECONDS,
+    MOST_UNVERIFIED_OCTETS,
+    Brought,
+    BroughtCalls,
+    Carried,
+    Gathering,
+)
 from pbx_stir.services.call import Call, Reason, Verstat
-from pbx_stir.services.candidates import Candidate
+from pbx_stir.services.candidates import Candidate, Numbers
+from pbx_stir.stir import diversion, passport
+from pbx_stir.stir.diversion import Diverted
+from pbx_stir.stir.passport import Passport
 from tests.services.networks import Exchange, Pbx, one_number
-from tests.services.world import ALICE, BOB, NOW, World, call, credential_for
+from tests.services.world import ALICE, BOB, NOW, SPC, World, call, credential_for
 
 TOKEN = World().token()
 ALONG = Brought("carrier", (BOB,), Carried(Candidate(TOKEN, (), False), ()))
+
+
+def diversion_of(original: Passport) -> Passport:
+    """A ``div`` around it, as anybody may make one: whoever was called has passed it to Bob."""
+    credential = credential_for()
+    return passport.sign(
+        orig=ALICE,
+        dest=[BOB],
+        iat=int(NOW),
+        x5u=credential.x5u,
+        key=credential.key,
+        ppt=diversion.DIV,
+        extra={"div": {"tn": original.dest[0]}},
+    )
 
 
 def _call(unique: str, **changes: object) -> Call:
@@ -72,6 +96,53 @@ def test_its_octets_are_bounded() -> None:
     assert calls._octets == 0
 
 
+def _unverified(token: Passport, certificate_octets: int) -> Brought:
+    """What a header brought along that nobody has verified, with a certificate of this size."""
+    candidate = Candidate(token, (), True)
+    return Brought("carrier", (BOB,), None, (Carried(candidate, (b"c" * certificate_octets,)),))
+
+
+def test_who_sends_much_along_pushes_out_his_own() -> None:
+    """A flood of large headers leaves what others brought, verified or not."""
+    calls = BroughtCalls(most_octets=64 * 1024)
+    calls.remember(_call("verified"), ALONG, NOW)
+    calls.remember(_call("small"), _unverified(TOKEN, 500), NOW)
+    for number in range(1000):
+        calls.remember(_call(str(number)), _unverified(TOKEN, 7000), NOW)
+    assert calls.of(_call("verified"), NOW) is ALONG
+    assert calls.of(_call("small"), NOW) is not None
+    assert calls._octets == sum(one.brought.octets for one in calls._calls.values()) <= 64 * 1024
+    assert len(calls._largest) <= 2 * len(calls) + 101
+
+
+def test_one_call_s_headers_have_a_bound() -> None:
+    """What nobody has verified is kept while it fits; what was verified is kept besides."""
+    own = [Carried(Candidate(World().token(), (), True), (bytes([n]) * 3000,)) for n in range(4)]
+    calls = BroughtCalls()
+    calls.remember(_call("1"), Brought("carrier", (BOB,), None, tuple(own)), NOW)
+    found = calls.of(_call("1"), NOW)
+    assert found is not None
+    assert found.identities == tuple(own[:2])
+    assert found.octets <= MOST_UNVERIFIED_OCTETS
+    calls.remember(_call("1"), Brought("carrier", (BOB,), own[3], tuple(own)), NOW)
+    found = calls.of(_call("1"), NOW)
+    assert found is not None
+    assert found.identities == (*own[:2], own[3])
+
+
+def test_a_chain_around_what_was_refused_is_not_brought_along() -> None:
+    """A header that is false goes no further, whoever puts a div of his own around it."""
+    false, fine = World().token(), World().token()
+    div = diversion_of(false)
+    numbers = Numbers((ALICE,), (BOB,))
+    chain = Candidate(div, (), True, Diverted(false, (div,)))
+    gathering = Gathering()
+    gathering.headers([Candidate(false, (), True), Candidate(fine, (), True), chain])
+    gathering.refused(Candidate(false, (), True))
+    own = gathering.brought("carrier", numbers, NOW).identities
+    assert [one.candidate.passport for one in own] == [fine]
+
+
 def test_a_later_hook_replaces_what_an_earlier_one_found() -> None:
     """A call that is verified anew without success has brought nothing."""
     calls = BroughtCalls()
@@ -83,9 +154,6 @@ def test_a_later_hook_replaces_what_an_earlier_one_found() -> None:
 
 async def test_a_low_attestation_is_brought_along_too() -> None:
     """What was verified, if not enough to pass, is the caller's own word all the same."""
-    from pbx_stir.stir import passport
-    from tests.services.world import SPC
-
     exchange = Exchange()
     provider = credential_for(SPC)
     bob = Pbx(exchange, [BOB], credential_for(one_number(BOB)))
