@@ -172,6 +172,12 @@ class _Search:
         """Now: a PASSporT that a call waits for is younger than the call."""
         return self._now + self._of.monotonic() - self._began
 
+    @property
+    def _wanted(self) -> list[tuple[str, str]]:
+        """Whom there is to ask, and for which of the called numbers."""
+        own = self._of.own_cps
+        return [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
+
     async def judge_identities(self) -> None:
         """RFC 8224: several headers may stand side by side."""
         found: list[Found] = []
@@ -188,8 +194,7 @@ class _Search:
 
     async def answers(self) -> AsyncGenerator[Answer | BareAnswer, None]:
         """What each CPS of each called number returns, as it arrives."""
-        own = self._of.own_cps
-        wanted = [(cps, one) for one in self._numbers.called for cps in own.own_cps(one)]
+        wanted = self._wanted
         self._asking.ask(wanted)
         retrieval = self._of.placement.retrieve(wanted, self._give_up_at, self._wait_until)
         async with aclosing(retrieval) as arriving:
@@ -270,8 +275,12 @@ class _Search:
             await self._of.breathe()
 
     async def _judge_one(self, candidate: Candidate, of_set: Sequence[Candidate]) -> None:
+        give_up_at = self._give_up_at
+        if candidate.in_band and self._wanted:
+            # a server of certificates that is silent leaves time for what has them inside
+            give_up_at = (self._began + give_up_at) / 2
         judged = await self._of.judge.judge(
-            candidate, self._numbers, self._moment, self._give_up_at, self._fetches
+            candidate, self._numbers, self._moment, give_up_at, self._fetches
         )
         if isinstance(judged, Rejection):
             self._rejections.append(judged)

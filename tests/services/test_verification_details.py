@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -59,6 +60,27 @@ async def test_a_header_that_is_none_does_not_hide_the_next() -> None:
     header = passport.identity_header(world.token())
     outcome = await verify(world, call(identity=("garbage", header)))
     assert outcome.verstat is Verstat.PASSED
+
+
+@pytest.mark.parametrize("has_cps", [True, False])
+async def test_a_silent_server_of_certificates_leaves_time_for_the_cps(has_cps: bool) -> None:
+    """An Identity header's certificate may take half of the time, all of it where no CPS is."""
+    world = World()
+    world.put(world.token(jti="stored"))
+    if not has_cps:
+        world.directory.cps = ()
+    moments: list[float] = []
+    inside = world.certificates.chain
+
+    async def chain(x5u: str, give_up_at: float) -> Any:
+        moments.append(give_up_at)
+        return await inside(x5u, give_up_at)
+
+    world.certificates.chain = chain  # type: ignore[method-assign]
+    header = passport.identity_header(world.token())
+    outcome = await world.service.verify(call(identity=(header,)), "id", NOW, 1.8)
+    assert moments == [0.9 if has_cps else 1.8]
+    assert (outcome.verstat is Verstat.PASSED) == has_cps
 
 
 async def test_copies_are_judged_once() -> None:
