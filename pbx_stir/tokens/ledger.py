@@ -19,7 +19,7 @@ from typing import NamedTuple, Protocol
 
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.tokens.journal import Journal, Record
-from pbx_stir.tokens.passed import Passed
+from pbx_stir.tokens.passed import BELIEVED_SECONDS, Passed
 
 # of some 300 octets each
 MOST_HELD = 2_000_000
@@ -76,9 +76,10 @@ class MemoryLedger:
         self._seconds: list[int] = []
         self._journal = journal
         records = list(journal.records()) if journal is not None else []
-        # the clock may have been set forth before we started: until that is known all of them stand
+        # The clock may have been set forth before we started: until that is known all of them stand.
+        # What is used once was written less than BELIEVED_SECONDS before its end.
         oldest = min((record.until for record in records), default=math.inf)
-        self._forgot = self._passed(min(now(), oldest - 1))
+        self._forgot = self._passed(min(now(), oldest - BELIEVED_SECONDS))
         for record in records:
             self._hold(record)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pbx_stir.pbx import hook
@@ -151,6 +151,8 @@ def check(done: Outcome, mine: list[Answer], is_gone: bool, is_alone: bool) -> N
 @pytest.mark.skipif(LUA is None, reason="no lua5.2: install Debian's package lua5.2")
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(SCENES)
+@example(Scene((Answer(50, NONCES[0], VERDICTS[0], True, "0a", 15),), None, True))
+@example(Scene((Answer(BUDGET_MS + 80, NONCES[0], VERDICTS[0], False, "0a", 0),), None, True))
 def test_a_verdict_reaches_only_the_hook_it_was_made_for(scene: Scene) -> None:
     """Whole, once and in time, whatever else is written, when, and to which hook.
 
