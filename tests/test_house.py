@@ -113,7 +113,7 @@ def test_files_stay_small() -> None:
     """A file over 420 lines wants to be two."""
     long = {
         str(path.relative_to(ROOT)): lines
-        for folder in ("pbx_stir", "lab", "bench", "tests")
+        for folder in ("pbx_stir", "lab", "bench", "documenting", "tests")
         for path in (ROOT / folder).rglob("*.py")
         if (lines := path.read_text().count("\n")) > (420 if folder != "tests" else 700)
     }
