@@ -95,6 +95,7 @@ def _trunk(loaded: Loaded, key: str, section: TrunkSection) -> Trunk:
         aliases=aliases,
         wait_for_passport_ms=section.wait_for_passport_ms,
         in_band=section.in_band,
+        endpoints=section.endpoints,
     )
 
 

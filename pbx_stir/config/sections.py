@@ -35,6 +35,10 @@ Url = Annotated[
 # what a value is, where a type alone does not say it; docs/configuration.md is made of these words
 Path = Annotated[str, Meta(description="path")]
 Numbers = Annotated[tuple[str, ...], Meta(description="set of numbers")]
+Endpoints = Annotated[
+    tuple[Annotated[str, Meta(min_length=1, max_length=160)], ...],
+    Meta(description="list of endpoint names"),
+]
 Patterns = Annotated[tuple[str, ...], Meta(description="list of paths or patterns")]
 Hosts = Annotated[tuple[Host, ...], Meta(description="list of hosts")]
 HostNames = Annotated[tuple[HostName, ...], Meta(description="list of host names")]
@@ -101,6 +105,7 @@ class TrunkSection(_Strict, frozen=True):
     ] = {}
     wait_for_passport_ms: Annotated[int, Meta(ge=0, le=10_000)] = 0
     in_band: bool = False
+    endpoints: Endpoints | None = None
 
 
 class OriginatorSection(_Strict, frozen=True):
@@ -156,7 +161,7 @@ class VerificationSection(_Strict, frozen=True):
     crl_signers: Patterns = ()
 
 
-class RouteSection(_Strict, frozen=True):
+class RouteSection(_Strict, frozen=True, gc=False):
     """``[[route]]``: where the CPSs of the numbers with a prefix are, and maybe their keys."""
 
     prefix: Annotated[

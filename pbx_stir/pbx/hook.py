@@ -81,6 +81,7 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
     came_in = _text(fields, "CameIn")
     if came_in and not _TRUNK.fullmatch(came_in):
         raise MalformedAnnouncement("CameIn is not the name of a trunk")
+    placed, is_orphan = _placed(fields)
     return Call(
         pbx=pbx,
         direction=direction,
@@ -98,6 +99,8 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         came_in_id=_matched(fields, "CameInId", _CAME_IN_ID),
         identity=_identities(fields),
         headers=int(_matched(fields, "Headers", _HEADERS) or MOST_HEADERS),
+        placed_by=placed,
+        is_orphan=is_orphan,
     )
 
 
@@ -140,6 +143,18 @@ def originators(named: str, channels: Sequence[str], accounts: Sequence[str]) ->
         endpoint = found[2]
     account = next((name for name in accounts if name), "")
     return tuple(dict.fromkeys(name for name in (endpoint, account) if name))
+
+
+def placed_by(channels: Sequence[str]) -> str:
+    """Whose channel placed the call, ``PJSIP/alice``: the first that is not a Local one.
+
+    What stands behind a further slash is the call's own, as in ``DAHDI/i1/12125550100-1``.
+    """
+    for channel in channels:
+        found = _CHANNEL.fullmatch(channel.removeprefix("AsyncGoto/"))
+        if found and found[1].lower() != "local":
+            return f"{found[1]}/{found[2].partition('/')[0]}"
+    return ""
 
 
 def pack_answer(nonce: str, variables: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -244,8 +259,24 @@ def _decode(value: str, name: str, max_octets: int) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def _channels(fields: Fields) -> list[str]:
+    return [_decoded(fields, name, 160) for name in ("Placed", "First")]
+
+
+def _placed(fields: Fields) -> tuple[str, bool]:
+    """Whose channel placed the call, and whether a Local one stands for one that has gone.
+
+    Asterisk names the channel itself as the first where that one is no longer there; which of two
+    it is, its ids tell.
+    """
+    channels = _channels(fields)
+    found = placed_by(channels)
+    is_alone = channels[0] != "" and channels[0] == channels[1]
+    return found, not found and is_alone and _text(fields, "Linkedid") != _text(fields, "Uniqueid")
+
+
 def _originator(fields: Fields) -> tuple[str, ...]:
-    channels = [_decoded(fields, name, 160) for name in ("Placed", "First")]
+    channels = _channels(fields)
     accounts = [_decoded(fields, name, 80) for name in ("Account", "FirstAccount")]
     return originators(_decoded(fields, "Originator", 160), channels, accounts)
 

@@ -14,6 +14,7 @@ from pbx_stir.errors import MalformedNumber, MalformedPassport, TooLarge
 from pbx_stir.services import forwarding, placement, treatment
 from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.call import Asked, Call, Mode, Outcome, Reason, Rejection, Status
+from pbx_stir.services.outside import Outside
 from pbx_stir.services.parcel import Parcel, Unsigned
 from pbx_stir.services.placement_service import BarePlacement, CallPlacement, StoreResult
 from pbx_stir.services.trunk import Callers, Shown, Trunk
@@ -103,10 +104,12 @@ class AuthenticationService:
         bare: BarePlacement | None = None,
         brought: BroughtCalls | None = None,
         already: placement.Already | None = None,
+        outside: Outside | None = None,
     ) -> None:
         """``new_uuid`` gives a fresh UUID in text form for each PASSporT's origid or jti; ``bare``
         stores unsealed ones, None nowhere; ``brought`` knows what calls that came in have brought
-        along, None: they all leave unsigned. ``already`` knows what need not be placed again."""
+        along, None: they all leave unsigned. ``already`` knows what need not be placed again,
+        ``outside`` from which endpoints calls have come in."""
         self._callers = callers
         self._credentials = credentials
         self._directory = directory
@@ -116,6 +119,7 @@ class AuthenticationService:
         self._bare = bare
         self._brought = BroughtCalls() if brought is None else brought
         self._already = already
+        self._outside = Outside() if outside is None else outside
 
     async def authenticate(self, call: Call, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.1 for ``call``; returns by ``give_up_at``."""
@@ -203,13 +207,24 @@ class AuthenticationService:
                 lambda: forwarding.sign(forward, now, in_band=in_band, most=most), in_band
             )
         credential = self._credential(trunk, orig, now)
-        if call.came_in:
-            detail = f"the call came in by trunk {call.came_in!r}"
-            raise Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
+        self._check_inside(call)
         if not self._callers.may_claim(call.originator, trunk, orig):
             raise Unsigned(Reason.CALLER_NOT_ALLOWED, "not one of the originator's numbers")
         shown = self._callers.shown(call.originator, orig)
         return _Making(lambda: self._sign(credential, trunk, shown, orig, dest, now), in_band)
+
+    def _check_inside(self, call: Call) -> None:
+        """Refuse what came in from outside. Raises Unsigned (CALLER_NOT_ALLOWED)."""
+        if call.came_in:
+            detail = f"the call came in by trunk {call.came_in!r}"
+            raise Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
+        trunk = self._outside.trunk_of(call, self._callers)
+        if trunk:
+            detail = f"placed by {call.placed_by!r}, which is trunk {trunk!r}: from outside"
+            raise Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
+        if call.is_orphan:
+            detail = "the channel that placed it has gone: nobody knows whether it is from outside"
+            raise Unsigned(Reason.CALLER_NOT_ALLOWED, detail)
 
     def _sign(
         self,

@@ -110,7 +110,10 @@ class Call:
     (endpoint, then account); ``came_in`` is the trunk by which it entered this PBX, empty for a
     call that began here, and ``came_in_id`` the ``unique_id`` that it had there, empty where the
     leg has not inherited it; of an inbound call it is that of the first of its legs to ask, which
-    may be itself. ``identity`` are the values of the Identity headers that the call
+    may be itself. ``placed_by`` is whose channel placed it, TECHNOLOGY/ENDPOINT, whatever name the
+    dialplan has for its originator; empty where the PBX does not say. ``is_orphan``: a leg of the
+    PBX's own stands for a channel that has gone, so that nobody knows whose call it is.
+    ``identity`` are the values of the Identity headers that the call
     itself carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and
     ``headers`` how many Identity headers its leg can be given.
     """
@@ -131,6 +134,8 @@ class Call:
     identity: tuple[str, ...] = ()
     headers: int = MOST_HEADERS
     came_in_id: str = ""
+    placed_by: str = ""
+    is_orphan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

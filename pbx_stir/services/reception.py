@@ -25,6 +25,7 @@ from pbx_stir.services.call import (
     Status,
     Verstat,
 )
+from pbx_stir.services.outside import Outside
 from pbx_stir.services.used import Claim, SingleUse
 from pbx_stir.services.verification import VerificationService
 
@@ -128,12 +129,14 @@ class Reception:
         clocks: Clocks,
         most_calls: int = MOST_CALLS,
         brought: BroughtCalls | None = None,
+        outside: Outside | None = None,
         after: Reception | None = None,
     ) -> None:
         """``most_calls`` are admitted at a time; more are answered at once, unserved.
 
-        ``brought`` is the verification service's, which forgets a call that was gone; ``after`` is
-        the reception whose place this one takes, with what that remembers of calls.
+        ``brought`` is the verification service's, which forgets a call that was gone; ``outside``
+        is the authentication service's, which hears from where calls come in; ``after`` is the
+        reception whose place this one takes, with what that remembers of calls.
         """
         self._authentication = authentication
         self._verification = verification
@@ -142,6 +145,7 @@ class Reception:
         self._clocks = clocks
         self._most_calls = most_calls
         self._brought = BroughtCalls() if brought is None else brought
+        self._outside = Outside() if outside is None else outside
         self._tally: _Tally = _Tally() if after is None else after._tally
 
     @property
@@ -159,6 +163,7 @@ class Reception:
         if call.direction is Direction.INBOUND:
             # whatever comes of this hook, what an earlier one of the channel has found is over
             self._brought.forget(call)
+            self._outside.remember(call)
         try:
             outcome = await self._serve(call, call_id, at, began)
             decided_ms = (self._clocks.monotonic() - began) * 1000

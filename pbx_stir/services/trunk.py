@@ -21,7 +21,9 @@ class Trunk:
     shaken PASSporT's attestation, "A" does not. ``aliases`` maps a DID as the PBX knows it to one
     to four canonical numbers. ``wait_for_passport_ms`` is how long a call that came in waits for a
     PASSporT that is stored after it. ``in_band``: it is SIP, and calls that leave by it carry their
-    PASSporTs in Identity headers too.
+    PASSporTs in Identity headers too. ``endpoints`` are the PBX's names for what its calls come
+    from, alone or with the technology, ``PJSIP/carrier``; None: the trunk's own name, and whatever
+    its inbound hooks are heard from.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Trunk:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     wait_for_passport_ms: int = 0
     in_band: bool = False
+    endpoints: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ def test_announcement_becomes_a_call() -> None:
         nonce=NONCE,
         budget_ms=2000,
         identity=("a.b.c;info=<https://x.example/>",),
+        placed_by="PJSIP/carrier",
     )
 
 
@@ -144,6 +145,49 @@ def test_originator_is_the_endpoint_then_the_account(
 ) -> None:
     """The name that the dialplan gave, else the first channel not Local; then the account."""
     assert hook.originators(named, channels, accounts) == found
+
+
+@pytest.mark.parametrize(
+    ("channels", "found"),
+    [
+        (["PJSIP/carrier-0000001f", ""], "PJSIP/carrier"),
+        (["PJSIP/carrier-1-0000001F", "PJSIP/alice-00000001"], "PJSIP/carrier-1"),
+        (["Local/1@x-00000001;2", "SIP/alice-00000001"], "SIP/alice"),
+        (["Local/1@x-00000001;2", "Local/1@x-00000001;1"], ""),
+        (["DAHDI/i1/5551234-1"], "DAHDI/i1"),
+        (["AsyncGoto/PJSIP/alice-00000001"], "PJSIP/alice"),
+        (["Surrogate"], ""),
+        ([], ""),
+    ],
+)
+def test_whose_channel_placed_a_call(channels: list[str], found: str) -> None:
+    """Its technology and endpoint, without what is the call's own."""
+    assert hook.placed_by(channels) == found
+
+
+def test_a_name_of_the_dialplan_s_does_not_hide_whose_channel_it_is() -> None:
+    """A leg inherits the originator's name from whoever has called it."""
+    call = parsed(Originator="alice", Placed="PJSIP%2Fcarrier-00000001")
+    assert (call.originator, call.placed_by) == (("alice",), "PJSIP/carrier")
+
+
+@pytest.mark.parametrize(
+    ("placed", "first", "linked", "is_orphan"),
+    [
+        ("Local%2F1%40x-01%3B2", "Local%2F1%40x-01%3B2", "7.7", True),
+        ("Local%2F1%40x-01%3B1", "Local%2F1%40x-01%3B1", "1.1", False),
+        ("Local%2F1%40x-01%3B2", "Local%2F1%40x-01%3B1", "7.7", False),
+        ("Local%2F1%40x-01%3B2", "PJSIP%2Falice-01", "7.7", False),
+        ("PJSIP%2Falice-01", "PJSIP%2Falice-01", "7.7", False),
+        ("", "", "7.7", False),
+    ],
+)
+def test_a_local_channel_whose_caller_has_gone(
+    placed: str, first: str, linked: str, is_orphan: bool
+) -> None:
+    """The first of its calls is not there: it is named itself, and is not the first by its id."""
+    call = parsed(Placed=placed, First=first, Uniqueid="1.1", Linkedid=linked)
+    assert call.is_orphan is is_orphan
 
 
 def test_text_is_decoded_once_and_holds_no_control_characters() -> None:
