@@ -31,6 +31,7 @@ from pbx_stir.pbx.freeswitch import FreeSwitchPbx
 from pbx_stir.reach import Reach, made_reach
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.brought import BroughtCalls
+from pbx_stir.services.outside import Outside
 from pbx_stir.services.placement import Already
 from pbx_stir.services.reception import Clocks, Reception
 from pbx_stir.services.used import SingleUse
@@ -89,6 +90,7 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
     call_log = _call_log(loaded, parts, told)
     reach = _reach(loaded, parts)
     brought = parts.keep("calls that came in", None, lambda _: BroughtCalls())
+    outside = parts.keep("endpoints that calls came in from", None, lambda _: Outside())
     callers = configured_callers.callers(loaded)
     monotonic = time.monotonic
     verification = VerificationService(
@@ -112,6 +114,7 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
         bare=reach.bare,
         brought=brought,
         already=Already(reach.resolver, reach.both, reach.keyring, monotonic),
+        outside=outside,
     )
     reception = Reception(
         authentication=authentication,
@@ -120,6 +123,7 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
         call_log=call_log,
         clocks=Clocks(time.time, monotonic, asyncio.timeout_at, lambda: secrets.token_hex(8)),
         brought=brought,
+        outside=outside,
         after=None if before is None else before.reception,
     )
     daemon = Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception))
