@@ -31,7 +31,8 @@ def test_answer_has_the_names_that_treatment_gives() -> None:
 def test_dialplan_unpacks_each_field_at_its_place(name: str) -> None:
     """The n-th field of an answer becomes the variable that stands n-th in the contract."""
     place = hook.ANSWER_FIELDS.index(name) + 2
-    unpacked = set(re.findall(rf"{name}=\$\{{CUT\((?:STIR_ANSWER|stir_answer),\|,([0-9]+)\)\}}", CONF))
+    cut = rf"{name}=\$\{{CUT\((?:STIR_ANSWER|stir_answer),\|,([0-9]+)\)\}}"
+    unpacked = set(re.findall(cut, CONF))
     assert unpacked == {str(place)}
 
 
