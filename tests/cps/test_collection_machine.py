@@ -1,0 +1,177 @@
+"""What a CPS shows as a state machine: whatever is stored, looked at and waited for.
+
+The real store, dummies and their mixing are driven by stores, looks, sweeps and time, and judged by
+what was shown before, not by what they remember:
+
+* every number always shows at least one entry, never two with one id, newest first, not too many;
+* a made-up entry is the same for all who look within its lifetime, is there at every look of it,
+  and is never seen again after it;
+* a real one is there for exactly its lifetime, unless a cap was reached when another one came: then
+  the oldest of the owner with the most went, and no other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from pbx_stir.cps.dummies import Dummies, EpochSecrets
+from pbx_stir.cps.retrieving import Retrieving
+from pbx_stir.cps.store import ENTRY_OVERHEAD_OCTETS, Entry, MemoryStore
+from pbx_stir.stir import sealing
+
+_T = TypeVar("_T")
+LIFETIME = 10
+# whatever it is, a number's entries are fewer than one list holds
+MOST_OF_A_NUMBER = 4
+MOST_IN_ALL = 7
+OCTETS = 100
+NUMBERS = ("1", "12", "123")
+EPOCH_SECONDS = 25
+
+
+def do(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await what waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")
+
+
+@dataclass
+class Stored:
+    """A real entry, and whether it had to go before its time."""
+
+    id: str
+    number: str
+    owner: str
+    at: float
+    is_gone: bool = False
+
+
+@dataclass
+class Seen:
+    """A made-up entry as it was seen first."""
+
+    entry: Entry
+    number: str
+
+
+class CollectionMachine(RuleBasedStateMachine):
+    """One CPS; ``now`` is a clock that does not run backwards."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1_000.0
+        self.serial = 0
+        self.store = MemoryStore(
+            LIFETIME,
+            max_entries_of_a_number=MOST_OF_A_NUMBER,
+            max_octets=MOST_IN_ALL * (OCTETS + ENTRY_OVERHEAD_OCTETS),
+        )
+        self.secrets = EpochSecrets()
+        # fewer numbers than are looked at are kept ready
+        self.dummies = Dummies(
+            LIFETIME, epoch_secrets=self.secrets, epoch_seconds=EPOCH_SECONDS, cached=2
+        )
+        self.others = Dummies(LIFETIME, epoch_secrets=self.secrets, epoch_seconds=EPOCH_SECONDS)
+        self.retrieving = Retrieving(self.store, self.dummies, lambda: self.now)
+        self.stored: list[Stored] = []
+        self.seen: dict[str, Seen] = {}
+
+    def alive(self, number: str = "") -> list[Stored]:
+        """What must be there of what was stored, oldest first."""
+        return [
+            one for one in self.stored
+            if not one.is_gone and one.at + LIFETIME > self.now and number in {"", one.number}
+        ]  # fmt: skip
+
+    @rule(number=st.sampled_from(NUMBERS), owner=st.sampled_from(["a", "b", "c"]))
+    def add(self, number: str, owner: str) -> None:
+        """Somebody stores."""
+        self.serial += 1
+        before, here = self.alive(), self.alive(number)
+        wire = b"%*d" % (OCTETS, self.serial)
+        made = do(self.store.add(number, wire, self.now, owner=owner))
+        gone = [one for one in before if not do(self.store.find(one.id, self.now))]
+        if len(here) == MOST_OF_A_NUMBER:
+            self._check_gone(gone, here)
+        elif len(before) == MOST_IN_ALL:
+            self._check_gone(gone, before)
+        else:
+            assert gone == [], "lost, though there was room"
+        assert made not in {one.id for one in self.stored} | set(self.seen)
+        self.stored.append(Stored(made, number, owner, self.now))
+
+    def _check_gone(self, gone: list[Stored], among: list[Stored]) -> None:
+        """The flood pushes out the flood: the oldest of the owner with the most, and only it."""
+        (one,) = gone
+        counts = Counter(each.owner for each in among)
+        assert counts[one.owner] == max(counts.values())
+        assert one is next(each for each in among if each.owner == one.owner)
+        one.is_gone = True
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 3.7, 9.999, 10.0, 26.0, 300.0]))
+    def wait(self, seconds: float) -> None:
+        """Time goes by, with a sweep or without."""
+        self.now += seconds
+
+    @rule()
+    def sweep(self) -> None:
+        """As each second, or late where the machine is busy."""
+        do(self.store.sweep(self.now))
+        self.dummies.sweep(self.now)
+        assert len(self.secrets) <= 3
+
+    @rule(number=st.sampled_from(NUMBERS))
+    def look(self, number: str) -> None:
+        """Somebody retrieves."""
+        real = do(self.store.entries(number, self.now))
+        listed = self.retrieving._entries(number, real, None, self.now)
+        ids = [entry.id for entry in listed]
+        assert ids
+        assert len(set(ids)) == len(ids)
+        assert [entry.arrival for entry in listed] == sorted(
+            (entry.arrival for entry in listed), reverse=True
+        )
+        expected = {one.id for one in self.alive(number)}
+        assert expected <= set(ids), "a real entry is lost"
+        made_up = {entry.id: entry for entry in listed if entry.id not in expected}
+        assert not set(made_up) & {one.id for one in self.stored}, "kept beyond its lifetime"
+        self._check_made_up(number, made_up)
+
+    def _check_made_up(self, number: str, shown: dict[str, Entry]) -> None:
+        assert 2 <= len(shown) <= 3
+        assert self.others.entries(number, self.now) == list(shown.values()), "not so for all"
+        for name, entry in shown.items():
+            assert entry.arrival <= self.now < entry.arrival + LIFETIME, "beyond its lifetime"
+            assert len(entry.wire) == sealing.WIRE_OCTETS
+            first = self.seen.setdefault(name, Seen(entry, number))
+            assert (first.entry, first.number) == (entry, number), "another one with its id"
+        for name, one in self.seen.items():
+            if one.number == number and self.now < one.entry.arrival + LIFETIME:
+                assert name in shown, "gone before its time"
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        """No more is held than may be."""
+        assert self.store.octets <= MOST_IN_ALL * (OCTETS + ENTRY_OVERHEAD_OCTETS)
+
+
+def test_a_collection_is_what_it_promises_to_be() -> None:
+    """Whatever the order of stores, looks, sweeps and waits."""
+    case = CollectionMachine.TestCase
+    case.settings = settings(
+        max_examples=150,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    case().runTest()
