@@ -34,6 +34,15 @@ def check(loaded: Loaded) -> None:
     mistakes.settle()
 
 
+def check_kept(loaded: Loaded) -> None:
+    """What a service that is made of it next need not make again: a long list takes its time."""
+    mistakes = Mistakes()
+    for make in (configured_callers.callers, configured.routes, configured.never_signed):
+        with mistakes.gathered():
+            loaded.once(make)
+    mistakes.settle()
+
+
 def check_tls(loaded: Loaded) -> None:
     """The authorities of CPSs' servers."""
     configured.tls_of(loaded, "outgoing.tls_ca", loaded.values.outgoing.tls_ca)
@@ -87,7 +96,7 @@ def check_single_use(loaded: Loaded) -> None:
 
 def check_credentials(loaded: Loaded) -> None:
     """The credentials, and what is published and subscribed to with them."""
-    credentials = configured.credentials(loaded)
+    credentials = loaded.once(configured.credentials)
     configured_retrieval.holder(loaded, credentials)
     published = configured.published(loaded, credentials)
     configured_retrieval.subscriptions(loaded, published)
@@ -98,10 +107,9 @@ PARTS: Final[tuple[Callable[[Loaded], object], ...]] = (
     configured_pbxs.asterisks,
     configured_pbxs.freeswitches,
     check_credentials,
-    configured_callers.callers,
+    check_kept,
     check_x5u,
     check_trust,
-    configured.routes,
     check_advertisements,
     configured.enum,
     configured_retrieval.cover,
@@ -110,7 +118,6 @@ PARTS: Final[tuple[Callable[[Loaded], object], ...]] = (
     configured_board.settings,
     configured.bare_tls,
     check_proxies,
-    configured.never_signed,
     check_call_log,
     check_single_use,
 )

@@ -51,6 +51,14 @@ class Daemon:
     parts: Parts
     reception: Reception
     pbxs: tuple[Pbx, ...]
+    last_reload: LastReload
+
+
+@dataclass(slots=True)
+class LastReload:
+    """What became of the last one; metrics watch it."""
+
+    is_refused: bool = False
 
 
 class _Readers:
@@ -82,6 +90,8 @@ def build(loaded: Loaded, before: Daemon | None = None) -> Daemon:
             what = f"{loaded.path}: verification: {error.message}"
             raise ConfigurationError(what, hint=error.hint) from error
         raise
+    finally:
+        loaded.made.clear()
 
 
 def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
@@ -91,7 +101,7 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
     reach = _reach(loaded, parts)
     brought = parts.keep("calls that came in", None, lambda _: BroughtCalls())
     outside = parts.keep("endpoints that calls came in from", None, lambda _: Outside())
-    callers = configured_callers.callers(loaded)
+    callers = loaded.once(configured_callers.callers)
     monotonic = time.monotonic
     verification = VerificationService(
         callers=callers,
@@ -109,7 +119,7 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
         credentials=reach.credentials,
         directory=reach.resolver,
         placement=reach.clients.stores,
-        never=configured.never_signed(loaded),
+        never=loaded.once(configured.never_signed),
         new_uuid=lambda: str(uuid.uuid4()),
         bare=reach.bare,
         brought=brought,
@@ -126,7 +136,8 @@ def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
         outside=outside,
         after=None if before is None else before.reception,
     )
-    daemon = Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception))
+    last = parts.keep("last reload", None, lambda _: LastReload())
+    daemon = Daemon(loaded, parts, reception, _pbxs(loaded, parts, reception), last)
     _metrics(daemon, reach, used, call_log, told)
     _board(loaded, parts, told)
     return daemon
@@ -187,6 +198,7 @@ def _metrics(
         feeds=reach.feeds,
         under_way=lambda: daemon.reception.under_way,
         lines_lost=lambda: call_log.lines_lost,
+        refused=lambda: daemon.last_reload.is_refused,
         redis_up=configured_metrics.redis_up(loaded, used),
     )
     parts.at_switch.append(lambda: metrics.watch(watched))

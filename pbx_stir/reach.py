@@ -55,12 +55,12 @@ class Reach:
 def made_reach(loaded: Loaded, part: Part) -> Reach:
     """Make all of it. Raises ConfigurationError."""
     values = loaded.values
-    credentials = configured.credentials(loaded)
+    credentials = loaded.once(configured.credentials)
     anchors = configured.anchors(loaded, "verification.trust", values.verification.trust)
     spc = configured.spc_policy(loaded)
     lifetime = values.publish.key_days * 86_400
     keys = KeyFiles(configured.state_dir(loaded) / "keys", lifetime_seconds=lifetime)
-    routes = configured.routes(loaded)
+    routes = loaded.once(configured.routes)
     clients = clients_of(
         loaded,
         credentials,

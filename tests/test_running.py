@@ -6,13 +6,17 @@ import asyncio
 import json
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from lab.companies import Authority
+from lab.event_socket import PASSWORD, EventSocketDouble
 from pbx_stir import config
+from pbx_stir import running as running_module
+from pbx_stir.config import lines
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.parts import Part
 from pbx_stir.running import Service, running
@@ -168,6 +172,7 @@ async def test_a_broken_configuration_is_refused_whole(
             assert f"{scene.company.config}:{at}: {key}" in caplog.text
         assert "refused" in caplog.text
         assert "mistakes" in made.status()
+        assert made.daemon.last_reload.is_refused
         add(scene, "nonsense = 1\nmore = 2\n")
         assert not await made.reload()
         assert "trunk[1].nonsense: unknown field" in caplog.text
@@ -208,6 +213,152 @@ async def test_a_pbx_with_new_settings_is_never_without_a_listener(scene: Scene)
         assert "" not in beats
         await scene.announce()
         await answered(scene)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not come about is said at once."""
+    monkeypatch.setattr(running_module, "REPLACED_SECONDS", 0.01)
+
+
+def beats(scene: Scene) -> list[str]:
+    """Every heartbeat that was written, the last one last."""
+    return [value for _, name, value in scene.pbx.writes if name == "STIR_HEARTBEAT"]
+
+
+def logged_off(scene: Scene, connection: int) -> bool:
+    """Whether a connection has ended of itself."""
+    return any(one["Action"] == "Logoff" for one in scene.pbx.connections[connection])
+
+
+async def standing_in(
+    scene: Scene, made: Service, caplog: pytest.LogCaptureFixture, secret: str = "mistyped"
+) -> None:
+    """Mistype the secret, and reload: the old connection stands in for the new one."""
+    await made.daemon.pbxs[0].connected.wait()
+    (scene.company.folder / "pbx.secret").write_text(f"{secret}\n")
+    assert await made.reload()
+    async with asyncio.timeout(10):
+        while "the old connection goes on" not in caplog.text:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_mistyped_secret_ends_no_login_that_works(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old connection serves, by what is new, until one with the right secret is logged in."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        await standing_in(scene, made, caplog)
+        await scene.announce()
+        await answered(scene)
+        add(scene, '\n[[trunk]]\nname = "new"\ncountry_code = "1"\n')
+        assert await made.reload()
+        await scene.announce("B" * 16, trunk="new")
+        assert "cps-unavailable" in (await answered(scene, 2))[1]
+        assert not logged_off(scene, 0)
+        said = (
+            "serving 1 PBX; not logged in with the new settings at pbx: the old connection serves"
+        )
+        assert made.status().startswith(said)
+        assert made.is_alive()
+        (scene.company.folder / "pbx.secret").write_text(f"{SECRET}\n")
+        assert await made.reload()
+        await scene.pbx.until(lambda: logged_off(scene, 0))
+        assert "not logged in" not in made.status()
+        assert "" not in beats(scene)
+        await scene.announce("C" * 16)
+        await answered(scene, 3)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_old_connection_is_not_made_again(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once it is lost only the new settings count; and they are tried on and on."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        await standing_in(scene, made, caplog)
+        before = len(scene.pbx.connections)
+        scene.pbx.drop()
+        await scene.pbx.until(lambda: len(scene.pbx.connections) > before + 1)
+        tried = [one[0]["Secret"] for one in scene.pbx.connections[before:] if one]
+        assert set(tried) == {"mistyped"}
+        assert made.status() == "serving 1 PBX; not logged in at pbx"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", ["the service ends", "the PBX is taken away"])
+async def test_a_connection_that_stands_in_ends_with_its_pbx(
+    scene: Scene, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    """The PBX learns at once that nobody listens."""
+    scene.cps.let.set()
+    async with running(config.load(scene.company.config)) as made:
+        await standing_in(scene, made, caplog)
+        if how == "the PBX is taken away":
+            change(scene, 'name = "pbx"', 'name = "another"')
+            assert await made.reload()
+            await scene.pbx.until(lambda: logged_off(scene, 0))
+    assert logged_off(scene, 0)
+    assert scene.pbx.variables["STIR_HEARTBEAT"] == ""
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_same_at_an_event_socket(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    """A FreeSWITCH keeps the listener it has, too."""
+    scene.cps.let.set()
+    async with EventSocketDouble() as double:
+        secret = scene.company.folder / "fs.password"
+        secret.touch(mode=0o600)
+        secret.write_text(PASSWORD)
+        add(scene, f'\n[[freeswitch]]\nname = "fs"\nport = {double.port}\n')
+        add(scene, 'password_file = "fs.password"\n')
+        async with running(config.load(scene.company.config)) as made, asyncio.timeout(30):
+            old = made.daemon.pbxs[1]
+            await old.connected.wait()
+            secret.write_text("mistyped")
+            assert await made.reload()
+            while "fs: not logged in with the new settings" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert double.globals["stir_heartbeat"].startswith(f"{old.listener}:")
+            assert "with the new settings at fs" in made.status()
+            secret.write_text(PASSWORD)
+            assert await made.reload()
+            await old.away.wait()
+            heir = made.daemon.pbxs[1]
+            assert heir is not old
+            await double.until(
+                lambda: double.globals["stir_heartbeat"].startswith(f"{heir.listener}:")
+            )
+
+
+async def test_the_loop_goes_on_while_a_long_configuration_is_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of routes, changed or not, are another thread's work; no line is looked for."""
+    monkeypatch.setattr(lines, "lines_of", None)
+    scene.cps.let.set()
+    turns: list[float] = []
+
+    async def turn() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    route = '\n[[route]]\nprefix = "+44{}"\ncps = ["https://127.0.0.2:{}"]\n'
+    add(scene, "".join(route.format(f"{n:06}", 20_000 + n % 3) for n in range(4_000)))
+    only = scene.company.config.read_text()
+    async with running(config.load(scene.company.config)) as made:
+        for text in (only, only.replace("+44", "+49"), only.replace("+44", "+49")):
+            scene.company.config.write_text(text)
+            turning = asyncio.create_task(turn())
+            assert await made.reload()
+            turning.cancel()
+    # read in the loop it takes ten times as much
+    assert max(turns) < 0.1
 
 
 async def test_the_status_tells_who_is_away(scene: Scene) -> None:

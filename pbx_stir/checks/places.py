@@ -9,7 +9,6 @@ from typing import Final
 
 from pbx_stir.checks.finding import Finding, error
 from pbx_stir.config import Loaded
-from pbx_stir.config.lines import line_of
 from pbx_stir.errors import ConfigurationError, PbxStirError
 
 # how a part says that it was given a file which a check of who may read it names
@@ -23,7 +22,7 @@ _PLACE: Final = re.compile(
 
 def place(loaded: Loaded, key: str) -> str:
     """The place of ``key``: its file, the line where it is known, and itself."""
-    line = line_of(loaded.lines, key)
+    line = loaded.lines.line(key)
     return f"{loaded.path}{'' if line is None else f':{line}'}: {key}"
 
 

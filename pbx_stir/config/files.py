@@ -38,7 +38,9 @@ def _names(value: object) -> Iterator[str]:
     """The files that a section, or each of several, names."""
     if isinstance(value, tuple):
         for one in value:
-            yield from _names(one)
+            # of ten thousand routes none can name a file
+            if not isinstance(one, Struct) or _may_name(type(one)):
+                yield from _names(one)
     if isinstance(value, Struct):
         files = _file_keys(type(value))
         for key in value.__struct_fields__:
@@ -47,6 +49,21 @@ def _names(value: object) -> Iterator[str]:
                 yield found
             else:
                 yield from _names(found)
+
+
+@cache
+def _may_name(section: type[Struct]) -> bool:
+    """Whether a section, or one within it, has a key that names a file."""
+    kinds = get_type_hints(section, include_extras=True).values()
+    within = (one for kind in kinds for one in _sections_in(kind))
+    return bool(_file_keys(section)) or any(map(_may_name, within))
+
+
+def _sections_in(kind: Any) -> Iterator[type[Struct]]:
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        yield kind
+    for one in get_args(kind):
+        yield from _sections_in(one)
 
 
 @cache

@@ -35,6 +35,25 @@ class _Token:
     line: int
 
 
+class Lines:
+    """The lines of a text, looked for when a mistake is to be told: it takes longer than all else.
+
+    Two threads that ask at once both look, and find the same.
+    """
+
+    __slots__ = ("_found", "_text")
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+        self._found: dict[str, int] | None = None
+
+    def line(self, key: str) -> int | None:
+        """As ``line_of``."""
+        if self._found is None:
+            self._found = lines_of(self._text)
+        return line_of(self._found, key)
+
+
 def lines_of(text: str) -> dict[str, int]:
     """Each key, table and item of a list, with the line it begins on, the first being 1."""
     return _Reading(text).found

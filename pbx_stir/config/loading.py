@@ -7,30 +7,42 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
 
-from pbx_stir.config.lines import line_of, lines_of
+from pbx_stir.config.lines import Lines
 from pbx_stir.config.mistakes import converted, mistakes
 from pbx_stir.config.sections import Configuration
 from pbx_stir.errors import ConfigurationError, together
 
 LARGEST_FILE: Final = 1 << 20
 LONGEST_SECRET: Final = 500
+Made = TypeVar("Made")
 
 
 class Loaded(Struct, frozen=True):
     """A configuration with the file it came from, which its paths are relative to.
 
-    ``lines``: by key, for messages.
+    ``lines``: by key, for messages. ``made``: see ``once``.
     """
 
     path: Path
     values: Configuration
-    lines: dict[str, int] = {}
+    lines: Lines = msgspec.field(default_factory=Lines)
+    made: dict[Callable[[Any], object], object] = {}
+
+    def once(self, make: Callable[[Loaded], Made]) -> Made:
+        """What ``make`` makes of this configuration, made the first time only.
+
+        So that a thread can do what the event loop has no time for. ``made.clear()`` forgets it.
+        """
+        if make not in self.made:
+            self.made[make] = make(self)
+        return cast(Made, self.made[make])
 
     def resolve(self, name: str) -> Path:
         """``name`` as a path, relative to the configuration file's folder."""
@@ -141,20 +153,20 @@ def load(path: Path) -> Loaded:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path}{_line_in(error)}: not TOML: {error}") from error
-    lines = lines_of(text)
+    lines = Lines(text)
     try:
         return Loaded(path.absolute(), converted(raw, Configuration), lines)
     except msgspec.ValidationError as error:
         wrong = mistakes(raw, Configuration)
-        wrong.sort(key=lambda one: line_of(lines, one.key) or 0)
+        wrong.sort(key=lambda one: lines.line(one.key) or 0)
         raise together(
             ConfigurationError(f"{path}{_at(lines, one.key)}: {one.key}: {one.what}", hint=one.hint)
             for one in wrong
         ) from error
 
 
-def _at(lines: dict[str, int], key: str) -> str:
-    line = line_of(lines, key)
+def _at(lines: Lines, key: str) -> str:
+    line = lines.line(key)
     return "" if line is None else f":{line}"
 
 

@@ -77,6 +77,7 @@ class Watched:
     feeds: Mapping[str, Feed] | None = None
     under_way: Callable[[], int] = lambda: 0
     lines_lost: Callable[[], int] = lambda: 0
+    refused: Callable[[], bool] = lambda: False
     redis_up: Callable[[], bool] | None = None
 
 
@@ -110,6 +111,12 @@ class ServiceMetrics:
                 "Lines that the call log could not write.",
                 (),
                 {(): watched.lines_lost()},
+            ),
+            gauge(
+                "pbx_stir_configuration_refused",
+                "1 where the last reload was refused: the configuration before is in force.",
+                (),
+                {(): float(watched.refused())},
             ),
             *_pbxs(watched.pbxs),
             *_places(watched, tokens),

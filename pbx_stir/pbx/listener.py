@@ -101,6 +101,9 @@ class Listener(ABC, Generic[Kind]):
         # Names this listener to the dialplan, so that of two at one PBX only one answers a call.
         self.listener = secrets.token_hex(8)
         self.connected = asyncio.Event()
+        # set whenever ``connected`` is not
+        self.away = asyncio.Event()
+        self.away.set()
         self._where = where
         self._receiver = receiver
         self._max_waiting = max_waiting
@@ -287,6 +290,7 @@ class Listener(ABC, Generic[Kind]):
         finally:
             self._connection = None
             self.connected.clear()
+            self.away.set()
             beat.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await beat
@@ -295,6 +299,7 @@ class Listener(ABC, Generic[Kind]):
     def _has_beaten(self) -> None:
         """The PBX has taken a heartbeat of ours."""
         self._beaten_at = self._monotonic()
+        self.away.clear()
         self.connected.set()
 
     async def _pause(self, failures: int) -> None:

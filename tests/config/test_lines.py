@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir.config.lines import line_of, lines_of
+from pbx_stir.config.lines import Lines, line_of, lines_of
 
 TEXT = '''# a comment with [brackets] and "quotes
 state_dir = "a # no comment"
@@ -80,6 +80,8 @@ def test_each_key_has_its_line() -> None:
 def test_the_nearest_that_is_there(key: str, line: int | None) -> None:
     """What a table lacks is said at the table."""
     assert line_of(lines_of(TEXT), key) == line
+    lines = Lines(TEXT)
+    assert [lines.line(key), lines.line(key)] == [line, line]
 
 
 @given(st.text())
