@@ -85,11 +85,13 @@ class Keyring:
             return OpenedSet(unread=len(blobs))
         if self._is_handful(blobs):
             try:
-                return self._open_all(number, tuple(blobs), give_up_at)
+                return self._open_all(number, blobs, give_up_at)
             except Exception as mistake:
                 return _failed(mistake, blobs)
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._open_all, number, tuple(blobs), give_up_at)
+        work = loop.run_in_executor(
+            self._threads, self._open_all, number, tuple(blobs), give_up_at, True
+        )
         seconds = max(0.0, give_up_at - self._clock()) + _GRACE_SECONDS
         done, _ = await asyncio.wait({work}, timeout=seconds)
         if not done:
@@ -112,7 +114,9 @@ class Keyring:
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _open_all(self, number: str, blobs: tuple[bytes, ...], give_up_at: float) -> OpenedSet:
+    def _open_all(
+        self, number: str, blobs: Sequence[bytes], give_up_at: float, in_thread: bool = False
+    ) -> OpenedSet:
         """The work itself, in a thread or at once."""
         self._reload_if_changed()
         keys = self._keys
@@ -132,8 +136,9 @@ class Keyring:
                     continue
                 broken = found
                 self._remember(digest, broken)
-                # let the event loop have the interpreter between two blobs
-                time.sleep(0)
+                if in_thread:
+                    # let the event loop have the interpreter between two blobs
+                    time.sleep(0)
             malformed += broken
         return OpenedSet(tuple(opened), malformed, 0)
 

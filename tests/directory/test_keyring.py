@@ -221,9 +221,11 @@ async def test_a_handful_needs_no_thread(files: KeyFiles, monkeypatch: pytest.Mo
     threads: list[str] = []
     genuine = Keyring._open_all
 
-    def noted(self: Keyring, number: str, blobs: tuple[bytes, ...], until: float) -> OpenedSet:
+    def noted(
+        self: Keyring, number: str, blobs: list[bytes], until: float, in_thread: bool = False
+    ) -> OpenedSet:
         threads.append(threading.current_thread().name.partition("_")[0])
-        return genuine(self, number, blobs, until)
+        return genuine(self, number, blobs, until, in_thread)
 
     monkeypatch.setattr(Keyring, "_open_all", noted)
     for blobs in ([blob] * room.HANDFUL, [blob] * (room.HANDFUL + 1)):
