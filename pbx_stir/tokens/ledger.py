@@ -76,7 +76,7 @@ class MemoryLedger:
         self._seconds: list[int] = []
         self._journal = journal
         records = list(journal.records()) if journal is not None else []
-        # The clock may have been set forth before we started: until that is known all of them stand.
+        # The clock may have been set forth before we started: until that is known they all stand.
         # What is used once was written less than BELIEVED_SECONDS before its end.
         oldest = min((record.until for record in records), default=math.inf)
         self._forgot = self._passed(min(now(), oldest - BELIEVED_SECONDS))
