@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
@@ -74,6 +75,8 @@ MAX_PATH: Final = 10
 MAX_STEPS: Final = 64
 # each is dear, and an honest chain of eight needs seven
 MAX_SIGNATURES: Final = 24
+# certificates that anchors have signed, of some kilobytes each
+MOST_ISSUED: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,11 +282,23 @@ class _Search:
             self.obstacle = f"{name_of(certificate)!r} is signed with an unsuitable algorithm"
             return False
         try:
-            # also compares the names, and the algorithm outside with the one that was signed
-            certificate.verify_directly_issued_by(issuer)
+            if issuer in self._anchors:
+                _remember_issued(certificate, issuer)
+            else:
+                certificate.verify_directly_issued_by(issuer)
         except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
             return False
         return True
+
+
+@lru_cache(MOST_ISSUED)
+def _remember_issued(certificate: x509.Certificate, anchor: x509.Certificate) -> None:
+    """Verify an anchor's signature, once for the same octets; what it raises is not remembered.
+
+    Who has no certificate of an anchor can thus push nothing out. Compares the names too, and the
+    algorithm outside with the one that was signed.
+    """
+    certificate.verify_directly_issued_by(anchor)
 
 
 def _outside_validity(certificates: Sequence[x509.Certificate], now: float) -> str:
