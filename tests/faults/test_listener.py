@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,6 @@ from tests.faults.table import enter, story
 from tests.faults.world import Layout, World
 
 pytestmark = pytest.mark.pbx
-
-FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 @pytest.fixture(scope="module")
@@ -105,14 +102,7 @@ def stepped(world: World, name: str, seconds: int) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def clocks(side: Side) -> Iterator[World]:
     """A world whose services' clocks can be stepped."""
-    if not FAKETIME:
-        pytest.skip("libfaketime is not installed: Debian's package faketime has it")
-    environment = {
-        "LD_PRELOAD": str(FAKETIME[0]),
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_CACHE_DURATION": "1",
-    }
-    with World(side, Layout(environment=environment)) as running:
+    with World(side, Layout(clocks=True)) as running:
         yield running
 
 

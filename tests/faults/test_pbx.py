@@ -65,6 +65,7 @@ def test_manager_sessions_are_cut(world: World) -> None:
             traffic.place()
             time.sleep(0.1)
             world.managers[name].cut()
+        time.sleep(2.0)
 
     enter(story(world, "AMI cut in mid-hold", long_holds(world), meanwhile=cut))
 

@@ -15,8 +15,8 @@ import ssl
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -77,17 +77,17 @@ exten => _[0-9+]!,1,Set(began=${STRFTIME(,,%s%3q)})
 class Layout:
     """What a world has besides the usual.
 
-    ``host`` is the CPSs' name; ``redis``: the first CPS keeps everything there; ``within`` and
-    ``environment`` are for the listeners (see ``lab.processes.Service``), ``cps_environment`` for
-    the CPS; ``disk``: B's state and call log lie in its folder ``disk``; ``in_band``: calls carry
-    Identity headers, and B fetches certificates.
+    ``host`` is the CPSs' name; ``redis``: the first CPS keeps everything there; ``within`` is for
+    the listeners (see ``lab.processes.Service``); ``clocks`` of services can be stepped; ``disk``:
+    B's state and call log lie in its folder ``disk``; ``in_band``: calls carry Identity headers,
+    and B fetches certificates.
     """
 
     cpss: int = 1
     host: str = "127.0.0.1"
     redis: bool = False
     within: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    clocks: bool = False
     in_band: bool = False
     disk: bool = False
 
@@ -129,7 +129,7 @@ class Cps:
             self.name,
             ["cps", "--config", str(self.config)],
             world.folder,
-            environment={**layout.environment, **world.clock(self.name)},
+            environment=world.clock(self.name),
         )
 
     @property
@@ -219,15 +219,17 @@ class World:
 
     def clock(self, name: str) -> dict[str, str]:
         """Where that process reads how far its clock is off, where clocks can be stepped."""
-        if "LD_PRELOAD" not in self.layout.environment:
+        if not self.layout.clocks:
             return {}
         self.step(name, 0)
-        return {"FAKETIME_TIMESTAMP_FILE": str(self.folder / f"{name}.clock")}
+        folder = Path(__file__).parent / "stepped"
+        clock = self.folder / f"{name}.clock"
+        return {"PYTHONPATH": str(folder), "PBX_STIR_TEST_CLOCK": str(clock)}
 
     def step(self, name: str, seconds: int) -> None:
         """Put a process's clock so far off."""
         path = self.folder / f"{name}.clock.new"
-        path.write_text(f"{seconds:+d}\n")
+        path.write_text(f"{seconds}\n")
         path.rename(self.folder / f"{name}.clock")
 
     def heard(self, name: str) -> None:
@@ -271,7 +273,7 @@ class World:
             ["run", "--config", str(config)],
             self.folder,
             within=self.layout.within,
-            environment={**self.layout.environment, **self.clock(f"listener-{name}")},
+            environment=self.clock(f"listener-{name}"),
         )
 
     def _configure(self, company: Company, name: str, x5u: str) -> None:
