@@ -64,7 +64,8 @@ QUIET_FILES = {
 class Trunk:
     """A SIP trunk to a peer on loopback: calls from the peer's address enter at ``context``.
 
-    ``name`` is the PJSIP endpoint: ``Dial(PJSIP/12125551234@name)``.
+    ``name`` is the PJSIP endpoint: ``Dial(PJSIP/12125551234@name)``. ``mark`` is the trunk by which
+    all that its channels do has come in, as pbx-stir's configuration names it.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Trunk:
     port: int
     context: str = "from-trunk"
     trust_id_inbound: bool = True
+    mark: str = ""
 
 
 def asterisk_conf(directory: Path, run: Path, modules: Path, share: Path, name: str) -> str:
@@ -144,6 +146,7 @@ def pjsip_conf(host: str, port: int, name: str, trunks: Sequence[Trunk]) -> str:
     text += f"[udp]\ntype=transport\nprotocol=udp\nbind={host}:{port}\n"
     for trunk in trunks:
         trust = "yes" if trunk.trust_id_inbound else "no"
+        mark = f"set_var=__STIR_CAME_IN={trunk.mark}\n" if trunk.mark else ""
         text += f"""[{trunk.name}]
 type=endpoint
 transport=udp
@@ -156,7 +159,7 @@ media_address={host}
 bind_rtp_to_media_address=yes
 trust_id_inbound={trust}
 send_pai=yes
-[{trunk.name}]
+{mark}[{trunk.name}]
 type=aor
 contact=sip:{trunk.host}:{trunk.port}
 [{trunk.name}]

@@ -10,6 +10,7 @@ import asyncio
 import re
 import secrets
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 _SDP = (
     "v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
@@ -38,7 +39,8 @@ class Dialog:
 class Phone(asyncio.DatagramProtocol):
     """``async with`` it: it is at ``host`` and ``port``.
 
-    ``answered`` has the calls that came, ``notified`` what it was told of its transfers.
+    ``answered`` has the calls that came, ``notified`` what it was told of its transfers. As
+    ``asserted``, where there is one, it answers calls (P-Asserted-Identity, RFC 3325).
     """
 
     host: str
@@ -47,6 +49,7 @@ class Phone(asyncio.DatagramProtocol):
     answered: asyncio.Queue[Dialog] = field(default_factory=asyncio.Queue)
     replies: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
     notified: list[str] = field(default_factory=list)
+    asserted: str = ""
     _transport: asyncio.DatagramTransport | None = None
 
     async def __aenter__(self) -> Phone:
@@ -79,12 +82,13 @@ class Phone(asyncio.DatagramProtocol):
                 self.notified.append(text.rpartition("\r\n\r\n")[2].strip())
             self._reply(text, _header(text, "To"))
 
-    async def call(self, number: str, caller: str) -> Dialog:
-        """Call a number, and wait until it is answered."""
+    async def call(self, number: str, caller: str, instead_of: Dialog | None = None) -> Dialog:
+        """Call a number, or take the place of a call that is up, and wait until it is answered."""
         uri = f"sip:{number}@{self.pbx[0]}:{self.pbx[1]}"
         ours = f"<sip:{caller}@{self.host}:{self.port}>;tag={secrets.token_hex(4)}"
         dialog = Dialog(secrets.token_hex(8), ours, f"<{uri}>", uri)
-        self._request("INVITE", dialog, body=_SDP.format(host=self.host))
+        place = "" if instead_of is None else f"Replaces: {unquote(instead_of.replaces)}\r\n"
+        self._request("INVITE", dialog, place, body=_SDP.format(host=self.host))
         answer = await self._final(dialog)
         dialog.theirs, dialog.target = _header(answer, "To"), _contact(answer)
         self._request("ACK", dialog)
@@ -128,6 +132,8 @@ class Phone(asyncio.DatagramProtocol):
         via = "".join(f"{one}\r\n" for one in re.findall(r"(?mi)^Via:.*?(?=\r?$)", request))
         same = "".join(f"{name}: {_header(request, name)}\r\n" for name in _SAME)
         kind = "Content-Type: application/sdp\r\n" if body else ""
+        if body and self.asserted:
+            kind += f"P-Asserted-Identity: <sip:{self.asserted}@{self.host}>\r\n"
         self._send(
             f"SIP/2.0 200 OK\r\n{via}{same}To: {to}\r\n"
             f"Contact: <sip:phone@{self.host}:{self.port}>\r\n{kind}"
