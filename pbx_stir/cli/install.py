@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pbx_stir.errors import UsageError
+from pbx_stir.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,9 +99,11 @@ def run(args: argparse.Namespace) -> int:
     machine = Machine(Path(args.root).absolute())
     if machine.here and os.geteuid() != 0 and (args.apply or args.undo):
         raise UsageError("only root can change this machine", hint="sudo, or su -")
-    if args.undo:
-        return _undo(machine, args)
-    return _install(machine, args)
+    try:
+        return _undo(machine, args) if args.undo else _install(machine, args)
+    except (ConfigurationError, UsageError) as error:
+        error.message, error.hint = _printable(error.message), _printable(error.hint)
+        raise
 
 
 def _wishes(args: argparse.Namespace) -> Wishes:
@@ -136,9 +138,9 @@ def _install(machine: Machine, args: argparse.Namespace) -> int:
     for change in plan.changes:
         print(shown(change, full=args.full), end="")
         if change.old is not None and change.path.is_symlink() and not change.target:
-            print(f"({change.path} is a link to {change.path.resolve()})")
+            _say(f"({change.path} is a link to {change.path.resolve()})")
     for folder in plan.folders:
-        print(f"new folder {folder.path} (mode {folder.mode:o})")
+        _say(f"new folder {folder.path} (mode {folder.mode:o})")
     if not plan.changes and not plan.folders:
         print("nothing to change")
         _print_left(plan.left)
@@ -191,8 +193,8 @@ def _undo(machine: Machine, args: argparse.Namespace) -> int:
     units = [Path(one.path).name for one in journal.entries if one.path.startswith(f"{UNITS}/")]
     start = machine.here and not args.no_start
     status = _run_all([("systemctl", "disable", "--now", *units)] if units and start else [])
-    for one in undo(machine, journal_file):
-        print(f"{one.path}: {one.what}")
+    for one in undo(journal_file):
+        _say(f"{one.path}: {one.what}")
     after: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if units else []
     if args.pbx == "asterisk" and not args.etc:
         after += [("asterisk", "-rx", "manager reload"), ("asterisk", "-rx", "dialplan reload")]
@@ -216,11 +218,22 @@ def _run_all(commands: Sequence[Sequence[str]]) -> int:
     status = 0
     for command in commands:
         wrong = run_command(command)
-        print(f"{shlex.join(command)}: {wrong or 'done'}")
+        _say(f"{shlex.join(command)}: {wrong or 'done'}")
         status = 1 if wrong else status
     return status
 
 
 def _print_left(left: Sequence[str]) -> None:
     for one in left:
-        print(f"left to you: {one}")
+        _say(f"left to you: {one}")
+
+
+def _say(text: str) -> None:
+    """Print what files or commands may have worded, which are not root's."""
+    print(_printable(text))
+
+
+def _printable(text: str) -> str:
+    from pbx_stir.installing.changes import printable
+
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -1,25 +1,29 @@
 """Carries out a plan, all of it or nothing, and takes back what was carried out.
 
 Each file is written beside its place and moved there; one that was there keeps its mode and owner,
-a symbolic link stays one. What went before is in the journal before anything is changed.
+a symbolic link stays one. All places are held (``places``) before the first is written to. What
+went before is in the journal before any file is changed.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.installing import blocks
 from pbx_stir.installing.changes import Change, Folder, Plan
-from pbx_stir.installing.journal import Entry, Journal, JournalFile
+from pbx_stir.installing.journal import Entry, Journal, JournalFile, digest
 from pbx_stir.installing.machine import Machine
+from pbx_stir.installing.places import Place, place
+
+_GONE: Final = "was gone already"
 
 
 def apply(plan: Plan, machine: Machine, journal_file: JournalFile) -> None:
@@ -28,33 +32,56 @@ def apply(plan: Plan, machine: Machine, journal_file: JournalFile) -> None:
     Raises ConfigurationError, and then all is as it was.
     """
     before = journal_file.load()
-    _still(plan.changes, machine)
     made: list[Path] = []
-    done: list[tuple[Change, bytes | None]] = []
-    where = str(journal_file.path)
-    try:
-        for folder in plan.folders:
-            where = str(folder.path)
-            made += _make(folder, machine)
-        journal_file.save(_with(before, plan, made))
-        for change in plan.changes:
-            where = str(change.path)
-            done.append((change, change.old))
-            _write(change, machine)
-    except (OSError, ConfigurationError) as error:
-        for change, old in reversed(done):
-            with contextlib.suppress(OSError):
-                _restore(change.path, old, is_link=bool(change.target), machine=machine)
-        for path in reversed(made):
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        with contextlib.suppress(OSError, ConfigurationError):
-            journal_file.save(before)
-        if isinstance(error, ConfigurationError):
-            raise
-        raise ConfigurationError(
-            f"cannot write {where}: {error.strerror or error}", hint="nothing was changed"
-        ) from error
+    done: list[tuple[Change, Place]] = []
+    where = ""
+    with ExitStack() as held:
+        try:
+            for folder in plan.folders:
+                where = str(folder.path)
+                _make(folder, machine, made)
+            places = []
+            for change in plan.changes:
+                where = str(change.path)
+                places.append(held.enter_context(_still(change)))
+            where = str(journal_file.path)
+            journal_file.save(_with(before, plan, made))
+            for change, held_place in zip(plan.changes, places, strict=True):
+                where = str(change.path)
+                _write(change, held_place, machine)
+                done.append((change, held_place))
+        except (OSError, ConfigurationError) as error:
+            kept = _take_back(done, made)
+            if not kept:
+                with suppress(OSError, ConfigurationError):
+                    journal_file.save(before)
+            raise _told(error, where, kept) from error
+
+
+def _take_back(done: list[tuple[Change, Place]], made: list[Path]) -> list[str]:
+    """Give back what was done of a plan; returns the files that somebody has changed since."""
+    kept = []
+    for change, held in reversed(done):
+        try:
+            _restore(held, change.old, is_link=bool(change.target))
+        except (OSError, ConfigurationError):
+            kept.append(str(change.path))
+    for path in reversed(made):
+        with suppress(OSError, ConfigurationError), place(path, follow=False) as folder:
+            folder.remove_folder()
+    return kept
+
+
+def _told(error: OSError | ConfigurationError, where: str, kept: list[str]) -> ConfigurationError:
+    """What went wrong in words, and whether it was taken back."""
+    if isinstance(error, ConfigurationError):
+        message, hint = error.message, error.hint
+    else:
+        message = f"cannot write {where}: {error.strerror or error}"
+        hint = "nothing was changed"
+    if kept:
+        hint = f"--undo takes back what could not be taken back at once: {', '.join(kept)}"
+    return ConfigurationError(message, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +92,7 @@ class Undone:
     what: str
 
 
-def undo(machine: Machine, journal_file: JournalFile) -> tuple[Undone, ...]:
+def undo(journal_file: JournalFile) -> tuple[Undone, ...]:
     """Give every file back as it was; what the administrator changed since stays his.
 
     Raises ConfigurationError for the first that cannot be given back; what is done by then is
@@ -76,14 +103,15 @@ def undo(machine: Machine, journal_file: JournalFile) -> tuple[Undone, ...]:
     while journal.entries:
         entry = journal.entries[-1]
         try:
-            told.append(Undone(entry.path, _undo_one(entry, machine)))
+            told.append(Undone(entry.path, _undo_one(entry)))
         except OSError as error:
             raise ConfigurationError(f"cannot write {entry.path}: {error.strerror}") from error
         journal = msgspec.structs.replace(journal, entries=journal.entries[:-1])
         journal_file.save(journal)
     for name in reversed(journal.folders):
         try:
-            Path(name).rmdir()
+            with place(Path(name), follow=False) as folder:
+                folder.remove_folder()
         except OSError:
             if Path(name).exists():
                 told.append(Undone(name, "kept: there is something in it"))
@@ -93,27 +121,34 @@ def undo(machine: Machine, journal_file: JournalFile) -> tuple[Undone, ...]:
     return tuple(told)
 
 
-def _still(changes: Iterable[Change], machine: Machine) -> None:
-    """Refuse where somebody has changed a file since the plan was made."""
-    for change in changes:
-        if not change.target and machine.read(change.path) != change.old:
+@contextmanager
+def _still(change: Change) -> Iterator[Place]:
+    """Hold the place of a change; refuse where it is not as it was when the plan was made."""
+    with place(change.path, follow=not change.target) as held:
+        if change.target:
+            led = held.link()
+            current = None if led is None else os.fsencode(led)
+        else:
+            current = held.read()
+        if current != change.old:
             raise ConfigurationError(
                 f"{change.path} has changed meanwhile", hint="look at the changes again"
             )
+        yield held
 
 
-def _make(folder: Folder, machine: Machine) -> list[Path]:
-    """Make a folder and those above it; returns the new ones, outermost first."""
+def _make(folder: Folder, machine: Machine, made: list[Path]) -> None:
+    """Make a folder and those above it; the new ones are added to ``made``, outermost first."""
     if folder.path.is_dir():
-        return []
+        return
     missing = [one for one in (folder.path, *folder.path.parents) if not one.exists()]
     for path in reversed(missing):
-        path.mkdir(mode=0o755)
-    folder.path.chmod(folder.mode)
-    ids = machine.ids(folder.owner)
-    if ids is not None:
-        os.chown(folder.path, *ids)
-    return missing[::-1]
+        is_it = path == folder.path
+        with place(path, follow=False) as held:
+            held.make_folder(
+                folder.mode if is_it else 0o755, machine.ids(folder.owner) if is_it else None
+            )
+        made.append(path)
 
 
 def _with(before: Journal, plan: Plan, made: list[Path]) -> Journal:
@@ -126,14 +161,15 @@ def _with(before: Journal, plan: Plan, made: list[Path]) -> Journal:
         if known is not None and not change.block:
             original = known.original
         elif known is not None:
-            original = known.original if change.old == known.written else None
-            if original is None and change.old is not None:
-                text = blocks.take(blocks.text_of(change.old))
-                original = blocks.octets_of(text)
+            original = None
+            if change.old is not None and digest(change.old) == known.digest:
+                original = known.original
+            elif change.old is not None:
+                original = blocks.octets_of(blocks.take(blocks.text_of(change.old)))
         entries[name] = Entry(
             path=name,
             original=original,
-            written=change.new,
+            digest=digest(change.new),
             block=change.block,
             target=change.target,
         )
@@ -141,71 +177,49 @@ def _with(before: Journal, plan: Plan, made: list[Path]) -> Journal:
     return Journal(entries=tuple(entries.values()), folders=folders)
 
 
-def _write(change: Change, machine: Machine) -> None:
+def _write(change: Change, held: Place, machine: Machine) -> None:
     if change.target:
-        _link(change.path, change.target)
-        return
-    if change.old is not None:
-        _replace(change.path, change.new)
-        return
-    ids = machine.ids(change.owner)
-    _replace(change.path, change.new, mode=change.mode, ids=ids)
+        held.link_to(change.target)
+    else:
+        held.write(change.new, change.mode, machine.ids(change.owner))
 
 
-def _replace(
-    path: Path, octets: bytes, mode: int | None = None, ids: tuple[int, int] | None = None
-) -> None:
-    """Write a file whole; without ``mode`` it is there, and keeps its own and its owner."""
-    path = Path(os.path.realpath(path))
-    if mode is None:
-        status = path.stat()
-        mode, ids = status.st_mode & 0o7777, (status.st_uid, status.st_gid)
-    descriptor, temporary = tempfile.mkstemp(prefix=".pbx-stir-", dir=path.parent)
+def _restore(held: Place, old: bytes | None, *, is_link: bool) -> None:
+    """Give a file its octets back, or its link; it is there, and was read."""
+    if is_link:
+        held.link_to(None if old is None else os.fsdecode(old))
+    elif old is None:
+        held.remove()
+    else:
+        held.write(old, 0o600, None)
+
+
+def _undo_one(entry: Entry) -> str:
+    """Give one file back; returns what became of it. Raises OSError, ConfigurationError."""
     try:
-        with open(descriptor, "wb") as file:
-            file.write(octets)
-            if ids is not None:
-                os.fchown(descriptor, *ids)
-            os.fchmod(descriptor, mode)
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+        with place(Path(entry.path), follow=not entry.target) as held:
+            return _undo_link(entry, held) if entry.target else _undo_file(entry, held)
+    except FileNotFoundError:
+        return _GONE
 
 
-def _link(path: Path, target: str) -> None:
-    """Make a symbolic link, in place of one that is there."""
-    temporary = path.with_name(f".{path.name}-new")
-    temporary.unlink(missing_ok=True)
-    os.symlink(target, temporary)
-    os.replace(temporary, path)
+def _undo_link(entry: Entry, held: Place) -> str:
+    try:
+        is_ours = held.link() == entry.target
+    except ConfigurationError:
+        is_ours = False
+    if not is_ours:
+        return "kept: it is another one now"
+    _restore(held, entry.original, is_link=True)
+    return "removed" if entry.original is None else "as it was"
 
 
-def _restore(path: Path, old: bytes | None, *, is_link: bool, machine: Machine) -> None:
-    if old is None:
-        path.unlink(missing_ok=True)
-    elif is_link:
-        _link(path, old.decode())
-    elif machine.read(path) != old:
-        _replace(path, old)
-
-
-def _undo_one(entry: Entry, machine: Machine) -> str:
-    """Give one file back; returns what became of it."""
-    path = Path(entry.path)
-    if entry.target:
-        if not path.is_symlink() or str(path.readlink()) != entry.target:
-            return "kept: it is another one now"
-        _restore(path, entry.original, is_link=True, machine=machine)
-        return "removed" if entry.original is None else "as it was"
-    current = machine.read(path)
+def _undo_file(entry: Entry, held: Place) -> str:
+    current = held.read()
     if current is None:
-        return "was gone already"
-    if current == entry.written:
-        _restore(path, entry.original, is_link=False, machine=machine)
+        return _GONE
+    if digest(current) == entry.digest:
+        _restore(held, entry.original, is_link=False)
         return "removed" if entry.original is None else "as it was"
     if not entry.block:
         return "kept: it was changed since"
@@ -214,9 +228,9 @@ def _undo_one(entry: Entry, machine: Machine) -> str:
     if without == current:
         return "kept: our lines are not in it any more"
     if entry.original is None and not without.strip():
-        path.unlink()
+        held.remove()
         return "removed"
-    _replace(path, without)
+    held.write(without, 0o600, None)
     return "our lines are out; it was changed since, and all else in it stays"
 
 

@@ -81,7 +81,7 @@ class AsteriskFolder:
     def block(self, name: str, lines: Sequence[str], *, like: str = "") -> Change:
         """Our lines at the end of a file, in place of those that are there from before."""
         path = self.path / name
-        old = self.machine.read(path)
+        old = self.machine.to_change(path)
         with _named(path):
             new = blocks.put(blocks.text_of(old or b""), lines, Style.SEMICOLON)
         sibling = self.path / (like or "extensions.conf")
@@ -95,7 +95,7 @@ class AsteriskFolder:
         mode = (sibling.stat().st_mode & 0o666) if sibling.exists() else 0o640
         return Change(
             path,
-            self.machine.read(path),
+            self.machine.to_change(path),
             octets,
             mode,
             self.machine.owner_of(sibling),

@@ -87,6 +87,14 @@ def lines_in(text: str) -> tuple[str, ...]:
     return tuple(re.split(r"\r?\n", text[slice(*found)])[1:-2])
 
 
+def marked_in(text: str) -> tuple[int, tuple[str, ...]]:
+    """How many lines stand before the block, and its lines with the marks; 0 and none without."""
+    found = _place(text)
+    if found is None:
+        return 0, ()
+    return text.count("\n", 0, found[0]), tuple(text[slice(*found)].removesuffix("\n").split("\n"))
+
+
 def line_end(text: str) -> str:
     """How most lines of ``text`` end."""
     return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"

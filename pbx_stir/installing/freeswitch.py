@@ -74,7 +74,7 @@ def _folder(machine: Machine, names: tuple[str, ...], option: str) -> Path:
 
 
 def _own(machine: Machine, path: Path, octets: bytes, owner: Owner) -> Change:
-    return Change(path, machine.read(path), octets, 0o644, owner, shipped=True)
+    return Change(path, machine.to_change(path), octets, 0o644, owner, shipped=True)
 
 
 def _text(machine: Machine, path: Path) -> str:
@@ -101,16 +101,17 @@ def _is_fusionpbx(machine: Machine, etc: Path) -> bool:
     return machine.path("/etc/fusionpbx").is_dir() or b"xml_handler" in lua
 
 
-def _with_block(machine: Machine, path: Path, lines: list[str], at: int | None) -> Change:
-    """Our lines in a file, which must be as good XML afterwards as it was."""
-    text = _text(machine, path)
+def _with_block(machine: Machine, path: Path, text: str, lines: list[str], at: int) -> Change:
+    """Our lines in a file of that text, which must be as good XML afterwards as it was."""
+    if machine.to_change(path) != blocks.octets_of(text):
+        raise ConfigurationError(f"{path} has changed meanwhile")
     try:
         new = blocks.put(text, lines, Style.XML, at)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
     if _is_xml(text) and not _is_xml(new):
         raise ConfigurationError(f"{path}: our lines do not fit in", hint="add them by hand")
-    return Change(path, machine.read(path), blocks.octets_of(new), block=True)
+    return Change(path, blocks.octets_of(text), blocks.octets_of(new), block=True)
 
 
 def _is_xml(text: str) -> bool:
@@ -147,7 +148,7 @@ def _vars(machine: Machine, etc: Path, wishes: Wishes) -> tuple[list[Change], li
     if at is None:
         told = "\n".join(lines)
         return [], [f"{path} does not begin with a line <include>: add\n{told}"]
-    return [_with_block(machine, path, lines, at)], []
+    return [_with_block(machine, path, text, lines, at)], []
 
 
 def _public(machine: Machine, etc: Path, wishes: Wishes) -> tuple[list[Change], list[str]]:
@@ -165,7 +166,7 @@ def _public(machine: Machine, etc: Path, wishes: Wishes) -> tuple[list[Change], 
     if "pbx_stir.lua inbound" in blocks.take(text):
         return [], []
     lines = found[0].replace("carrier-1", wishes.trunks[0]).splitlines()
-    return [_with_block(machine, path, [f"  {line}" for line in lines], at)], []
+    return [_with_block(machine, path, text, [f"  {line}" for line in lines], at)], []
 
 
 def _gateway(machine: Machine, etc: Path, name: str) -> tuple[list[Change], list[str]]:
@@ -190,7 +191,7 @@ def _gateway(machine: Machine, etc: Path, name: str) -> tuple[list[Change], list
             lines = ["    <variables>", *lines, "    </variables>"]
         at = start if inside is None else inside
         after = "then: fs_cli -x 'sofia profile external killgw NAME', and rescan"
-        return [_with_block(machine, path, lines, at)], [after.replace("NAME", name)]
+        return [_with_block(machine, path, text, lines, at)], [after.replace("NAME", name)]
     return [], [
         f"no gateway named {name} in {etc}/sip_profiles: what leaves by it is not signed; see "
         "gateway.xml and outbound.xml in dialplan/freeswitch of pbx_stir"

@@ -13,15 +13,16 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.installing.changes import Owner
+from pbx_stir.installing.places import place, read_any
 
-LARGEST_FILE: Final = 16 << 20
 _SECONDS: Final = 60
 
 
@@ -41,22 +42,21 @@ class Machine:
         return self.root / str(name).lstrip("/")
 
     def read(self, path: Path) -> bytes | None:
-        """A file's octets; None where it is not there.
+        """The octets of a file that is only read; None where it is not there.
 
         Raises ConfigurationError where it cannot be read, is no plain file, or is enormous.
         """
-        try:
-            if not os.path.lexists(path):
+        with _readable(path):
+            return read_any(path)
+
+    def to_change(self, path: Path) -> bytes | None:
+        """As ``read``, of a file that is to be written: by no link that may not be trusted."""
+        with _readable(path):
+            try:
+                with place(path) as held:
+                    return held.read()
+            except FileNotFoundError:
                 return None
-            if not path.is_file():
-                raise ConfigurationError(f"{path} is no plain file")
-            with path.open("rb") as stream:
-                octets = stream.read(LARGEST_FILE + 1)
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-        if len(octets) > LARGEST_FILE:
-            raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
-        return octets
 
     def matching(self, folder: Path, pattern: str) -> list[Path]:
         """The files that a pattern means, seen from ``folder``."""
@@ -109,6 +109,14 @@ class Machine:
         beside = Path(sys.prefix) / "bin/pbx-stir"
         found = str(beside) if beside.exists() else shutil.which("pbx-stir")
         return found or "/opt/pbx-stir/bin/pbx-stir"
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
 
 
 def run(command: Sequence[str]) -> str:

@@ -37,7 +37,7 @@ def plan_service(machine: Machine, wishes: Wishes, pbx: Pbx, secret: str) -> Pla
     systemd = machine.has_systemd
     plan = _user(machine) + _configuration(machine, wishes, pbx)
     path = machine.path(pbx.secret_file)
-    old = machine.read(path)
+    old = machine.to_change(path)
     # handed over by systemd it need not be readable by the service itself
     mode, owner = (0o600, Owner()) if systemd else (0o640, OURS)
     plan += Plan((Change(path, old, f"{secret}\n".encode(), mode, owner, secret=True),))
@@ -73,7 +73,7 @@ def _user(machine: Machine) -> Plan:
 
 def _configuration(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
     path = machine.path(CONFIGURATION)
-    old = machine.read(path)
+    old = machine.to_change(path)
     if old is not None:
         left = [] if pbx.table.encode() in old else [f"add to {path}:\n\n{pbx.section()}"]
         if wishes.numbers or wishes.certificate or wishes.trust or wishes.with_cps:
@@ -95,7 +95,7 @@ def _configuration(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
     if wishes.with_cps:
         cps = machine.path(f"{FOLDER}/cps.toml")
         text = cps_configuration(wishes)
-        changes.append(Change(cps, machine.read(cps), text.encode(), 0o640, OURS))
+        changes.append(Change(cps, machine.to_change(cps), text.encode(), 0o640, OURS))
     left = [] if wishes.trust and wishes.certificate and wishes.numbers else [_fill_in(path)]
     return Plan(tuple(changes), left=tuple(left))
 
@@ -111,7 +111,7 @@ def _copied(
     if octets is None:
         raise UsageError(f"no file {source}")
     path = machine.path(name)
-    return Change(path, machine.read(path), octets, mode, OURS, secret=secret)
+    return Change(path, machine.to_change(path), octets, mode, OURS, secret=secret)
 
 
 def unit(name: str, program: str, credentials: Sequence[str] = ()) -> bytes:
@@ -133,7 +133,7 @@ def _units(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
     whole = bool(wishes.trust) or machine.read(machine.path(CONFIGURATION)) is not None
     for name, octets in wanted:
         path = machine.path(f"{UNITS}/{name}")
-        old = machine.read(path)
+        old = machine.to_change(path)
         changes.append(Change(path, old, octets, shipped=True))
         if old != octets:
             after.append(("systemctl", "enable", name))
@@ -168,6 +168,6 @@ def _command(machine: Machine) -> Plan:
         # another environment's: an upgrade's goes before it, anything else is not ours
         if found == program or not found.endswith("/bin/pbx-stir"):
             return Plan()
-        old = found.encode()
+        old = os.fsencode(found)
     folders = (Folder(path.parent, 0o755),)
     return Plan((Change(path, old, b"", target=program),), folders)

@@ -107,3 +107,26 @@ def test_hooks_come_out_first(root: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "#include pbx-stir.conf" in extensions.read_text()
     extensions.write_text(applied)
     assert _install(root, "--undo") == 0
+
+
+def test_nothing_that_a_terminal_obeys(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the PBX's user may have worded cannot hide lines of what root is shown, or errors."""
+    extensions = root / "etc/asterisk/extensions.conf"
+    hostile = "\x1b]0;x\x07\x1b[8m\x9b8m\u202e"
+    hook = f"exten => 1,1,Gosub(pbx-stir-inbound,s,1(a,1)) {hostile}"
+    assert _install(root, "--trunk", "a", "--apply") == 0
+    (root / "etc/asterisk/pbx-stir.conf").write_text(f"; {hostile}\n")
+    applied = extensions.read_text()
+    turned = f"STIR_OUT_a=monitor ;{hostile}"
+    extensions.write_text(f"{applied.replace('STIR_OUT_a=monitor', turned)}[x]\n{hook}\n")
+    assert _install(root, "--trunk", "b") == 0
+    assert _install(root, "--undo") == 2
+    (root / "etc/asterisk/extensions.conf").write_text("#include \x1bc\u202e.conf\n")
+    (root / "etc/asterisk/\x1bc\u202e.conf").write_text(";-- no end\n")
+    assert _install(root, "--trunk", "b") == 1
+    said = capsys.readouterr()
+    assert "\\x1b]0;x" in said.out
+    assert "\\x1b]0;x" in said.err
+    assert "\\x1bc\\u202e.conf: " in said.err
+    for line in f"{said.out}{said.err}".split("\n"):
+        assert line.replace("\t", "").isprintable()

@@ -68,10 +68,7 @@ class Site:
 
     def undo(self) -> dict[str, str]:
         """Take back; gives what became of each file, by its path on the machine."""
-        return {
-            "/" + os.path.relpath(one.path, self.root): one.what
-            for one in undo(self.machine, self.journal)
-        }
+        return {"/" + os.path.relpath(one.path, self.root): one.what for one in undo(self.journal)}
 
     def snapshot(self) -> dict[str, tuple[object, ...]]:
         """Every file and folder with its octets, mode and owner."""

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.synchronize import Event
+from pathlib import Path
 
 import pytest
 
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.installing.applying import apply
 from pbx_stir.installing.changes import Change, Folder, Plan
-from tests.installing.conftest import EXTENSIONS, Site
+from pbx_stir.installing.journal import Journal, JournalFile
+from pbx_stir.installing.machine import Machine
+from pbx_stir.installing.places import Place
+from tests.installing.conftest import EXTENSIONS, MANAGER, Site
 
 EXTENSIONS_CONF = "/etc/asterisk/extensions.conf"
+NOBODY = 65534
+NEEDS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root gives files to somebody else: run the tests as root"
+)
 
 
 def test_what_cannot_be_written_changes_nothing(site: Site) -> None:
@@ -127,3 +142,175 @@ def test_a_command_that_is_no_link_stays(site: Site) -> None:
     site.put("/usr/local/bin/pbx-stir", b"#!/bin/sh\n")
     site.install()
     assert site.read("/usr/local/bin/pbx-stir") == b"#!/bin/sh\n"
+
+
+def test_a_file_made_anew_and_changed_goes_again(site: Site) -> None:
+    """A file that was not there before the first of two installations is removed."""
+    before = site.snapshot()
+    site.install(cel=True)
+    assert site.read("/etc/asterisk/cel.conf")
+    changed = site.plan(cel=True, cdr=True)
+    path = site.machine.path("/etc/asterisk/cel.conf")
+    old = path.read_bytes()
+    newer = Change(path, old, old.replace(b"enable", b"enable "), block=True)
+    apply(replace(changed, changes=(*changed.changes, newer)), site.machine, site.journal)
+    site.undo()
+    assert site.snapshot() == before
+
+
+def test_no_secret_is_kept_that_undoing_does_not_need(site: Site, tmp_path: Path) -> None:
+    """Of new files, keys among them, the journal has a hash; erased, nothing of it is left."""
+    certificate, key = tmp_path / "example.pem", tmp_path / "example.key"
+    certificate.write_text("certificate\n")
+    key.write_text("the private key\n")
+    site.install(certificate=certificate, key=key)
+    kept = site.journal.path.read_bytes()
+    ours = site.read("/etc/pbx-stir/ami.secret")
+    for secret in (b"the private key\n", ours, ours.strip()):
+        for shift in range(3):
+            # base64 of a text within another one
+            coded = base64.b64encode(b"\0" * shift + secret)[4:-4]
+            assert coded not in kept
+        assert secret not in kept
+    site.undo()
+    assert not site.journal.path.parent.exists()
+
+
+class Meddling(JournalFile):
+    """A journal that lets somebody change files after they were looked at, before the writing."""
+
+    def __init__(self, file: JournalFile, meddle: Callable[[], None]) -> None:
+        super().__init__(file.path.parent, file.path.stem)
+        self._meddle: Callable[[], None] | None = meddle
+
+    def save(self, journal: Journal) -> None:
+        """Save, and meddle once."""
+        super().save(journal)
+        meddle, self._meddle = self._meddle, None
+        if meddle is not None:
+            meddle()
+
+
+def _swapped(path: Path, victim: Path) -> Callable[[], None]:
+    def swap() -> None:
+        if path.exists():
+            path.rename(path.with_name("x"))
+        path.symlink_to(victim)
+
+    return swap
+
+
+@pytest.mark.parametrize("name", ["extensions.conf", "manager.conf", "pbx-stir.conf", "cel.conf"])
+def test_a_link_put_in_between_is_not_followed(site: Site, name: str) -> None:
+    """A file, old or new, that becomes a link before it is written: all else is as it was."""
+    victim = site.put("/root/.bashrc", b"root's\n")
+    path = site.machine.path(f"/etc/asterisk/{name}")
+    before = site.snapshot()
+    journal = Meddling(site.journal, _swapped(path, victim))
+    with pytest.raises(ConfigurationError, match=f"{name} has changed meanwhile"):
+        apply(site.plan(trunks=("a",), cel=True), site.machine, journal)
+    assert victim.read_bytes() == b"root's\n"
+    path.unlink()
+    if path.with_name("x").exists():
+        path.with_name("x").rename(path)
+    assert site.snapshot() == before
+
+
+def test_taking_back_follows_no_link(site: Site) -> None:
+    """Where a plan fails after a file was written that is a link by then, none is followed."""
+    victim = site.put("/root/.bashrc", b"root's\n")
+    path = site.machine.path(EXTENSIONS_CONF)
+    plan = site.plan(trunks=("a",))
+    blocked = site.machine.path("/etc/asterisk/manager.conf")
+
+    def meddle() -> None:
+        blocked.write_bytes(b"; now\n")
+
+    written = Place.write
+
+    def write(held: Place, octets: bytes, mode: int, ids: tuple[int, int] | None) -> None:
+        written(held, octets, mode, ids)
+        if held.path == path and not path.is_symlink():
+            _swapped(path, victim)()
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Place, "write", write)
+        with pytest.raises(ConfigurationError, match=r"manager\.conf has .*meanwhile") as told:
+            apply(plan, site.machine, Meddling(site.journal, meddle))
+    assert victim.read_bytes() == b"root's\n"
+    assert path.is_symlink()
+    # ours is at "x" now: what is in its place is as it was left, and undoing knows of it
+    assert str(path) in told.value.hint
+    path.with_name("x").replace(path)
+    site.undo()
+    assert site.read(EXTENSIONS_CONF) == EXTENSIONS
+
+
+@NEEDS_ROOT
+def test_undoing_follows_no_link_of_somebody_elses(site: Site) -> None:
+    """A link of the PBX's user to root's file is an error when undoing, with the file as it is."""
+    _belongs_to_nobody(site)
+    site.install(trunks=("a",))
+    path = site.machine.path(EXTENSIONS_CONF)
+    victim = site.put("/root/.bashrc", path.read_bytes())
+    _swapped(path, victim)()
+    os.lchown(path, NOBODY, NOBODY)
+    with pytest.raises(ConfigurationError, match="another user"):
+        site.undo()
+    assert victim.read_bytes() == path.with_name("x").read_bytes()
+    path.with_name("x").replace(path)
+    assert site.undo()[EXTENSIONS_CONF] == "as it was"
+    assert site.read(EXTENSIONS_CONF) == EXTENSIONS
+
+
+def _belongs_to_nobody(site: Site) -> None:
+    etc = site.machine.path("/etc/asterisk")
+    for path in (etc, *etc.iterdir()):
+        os.chown(path, NOBODY, NOBODY)
+
+
+def _race(folder: str, victim: str, ready: Event) -> None:
+    """As the PBX's user: when a file of ours comes up, a link takes its neighbour's place."""
+    os.chdir(folder)
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    ready.set()
+    while not any(name.startswith((".pbx-stir", "pbx-stir")) for name in os.listdir()):
+        pass
+    os.rename("extensions.conf", "x")
+    os.symlink(victim, "extensions.conf")
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("attempt", range(5))
+def test_the_pbxs_user_cannot_have_roots_files_written(attempt: int) -> None:
+    """With the PBX's user swapping files for links while root installs, root's file stays so.
+
+    Nor is anything of that user's wording root's afterwards.
+    """
+    with tempfile.TemporaryDirectory(prefix="pbx-stir-test-") as name:
+        root = Path(name)
+        root.chmod(0o755)
+        site = Site(Machine(root))
+        for folder in ("etc/systemd/system", "var/lib", "usr/local/bin"):
+            site.machine.path(folder).mkdir(parents=True)
+        site.put(EXTENSIONS_CONF, b"; id > /tmp/pwned\n" * 20_000 + EXTENSIONS)
+        site.put("/etc/asterisk/manager.conf", MANAGER)
+        victim = site.put("/victim", b"root's\n", 0o644)
+        _belongs_to_nobody(site)
+        context = multiprocessing.get_context("fork")
+        ready = context.Event()
+        etc = str(site.machine.path("/etc/asterisk"))
+        racer = context.Process(target=_race, args=(etc, str(victim), ready))
+        racer.start()
+        try:
+            assert ready.wait(30)
+            with contextlib.suppress(ConfigurationError):
+                site.install(trunks=("a",))
+        finally:
+            racer.kill()
+            racer.join()
+        assert victim.read_bytes() == b"root's\n"
+        for path in (root / "etc/asterisk").iterdir():
+            assert path.lstat().st_uid == NOBODY

@@ -82,3 +82,10 @@ def test_other_lines_are_no_marks() -> None:
     text = "; BEGIN pbx-stirring\n; see END pbx-stir\nexten => BEGIN pbx-stir\n"
     assert blocks.lines_in(text) == ()
     assert blocks.take(text) == text
+
+
+def test_where_the_block_stands() -> None:
+    """The lines before it are counted, and its own come with their marks."""
+    text = blocks.put("a\nb\n", ["c"], Style.SEMICOLON)
+    assert blocks.marked_in(text) == (2, ("; BEGIN pbx-stir", "c", "; END pbx-stir"))
+    assert blocks.marked_in("a\n") == (0, ())

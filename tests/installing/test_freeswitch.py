@@ -81,6 +81,25 @@ def test_the_password_is_taken_over(freeswitch: Site) -> None:
     assert "theirs" not in told
 
 
+def test_no_password_beside_our_lines_is_shown(freeswitch: Site) -> None:
+    """Passwords of vars.xml and of gateways, however they are written, are never shown."""
+    before = b'<include>\n  <X-PRE-PROCESS cmd="set" data="default_password=SEKRIT"/>\n</include>\n'
+    freeswitch.put(f"{ETC}/vars.xml", before)
+    gateway = b"""<include>
+  <gateway name="carrier-1">
+    <param value = 'SEKRIT' name='password'/>
+    <param name="password"
+           value="SEKRIT"/>
+  </gateway>
+</include>
+"""
+    freeswitch.put(f"{ETC}/sip_profiles/external/carrier.xml", gateway)
+    told = "".join(shown(change) for change in freeswitch.plan(trunks=("carrier-1",)).changes)
+    assert "stir_in_carrier-1=monitor" in told
+    assert "outbound carrier-1" in told
+    assert "SEKRIT" not in told
+
+
 def test_a_new_password_is_taken_over_again(freeswitch: Site) -> None:
     """Once it is changed, installing again brings the service's file up to date."""
     freeswitch.put(SOCKET, _socket("ClueCon"))

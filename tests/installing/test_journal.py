@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pbx_stir.errors import ConfigurationError
-from pbx_stir.installing.journal import Entry, Journal, JournalFile
+from pbx_stir.installing.journal import Entry, Journal, JournalFile, digest
 
 
 def test_saved_and_loaded(tmp_path: Path) -> None:
     """Octets of any kind come back; the folder and the file are the owner's alone."""
     file = JournalFile(tmp_path / "install", "asterisk")
     assert file.load() == Journal()
-    journal = Journal(entries=(Entry(path="/x", original=b"\xff\x00", written=b""),))
+    journal = Journal(entries=(Entry(path="/x", original=b"\xff\x00", digest=digest(b"")),))
     file.save(journal)
     assert file.load() == journal
     assert file.path.stat().st_mode & 0o777 == 0o600
@@ -52,3 +53,15 @@ def test_a_damaged_one_is_told(tmp_path: Path, octets: bytes) -> None:
     file.path.write_bytes(octets)
     with pytest.raises(ConfigurationError, match="BEGIN pbx-stir"):
         file.load()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to somebody else")
+def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path) -> None:
+    """Whoever owns the folder could put another journal there: it is neither read nor written."""
+    file = JournalFile(tmp_path / "install", "asterisk")
+    file.save(Journal(folders=("/x",)))
+    os.chown(file.path.parent, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="another user"):
+        file.load()
+    with pytest.raises(ConfigurationError, match="another user"):
+        file.save(Journal(folders=("/y",)))

@@ -10,7 +10,8 @@ import pytest
 
 from pbx_stir.errors import ConfigurationError
 from pbx_stir.installing.changes import Owner
-from pbx_stir.installing.machine import LARGEST_FILE, Machine, run
+from pbx_stir.installing.machine import Machine, run
+from pbx_stir.installing.places import LARGEST_FILE
 
 
 def test_paths_are_the_machines_own(tmp_path: Path) -> None:
