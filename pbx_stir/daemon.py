@@ -150,14 +150,14 @@ def _board(loaded: Loaded, parts: Parts, told: list[Callable[[Line], None]]) -> 
         return
     # a service without a page need not load a server
     from pbx_stir.board.feed import Feed
-    from pbx_stir.board.listening import Listener
     from pbx_stir.board.server import serving
+    from pbx_stir.listening import Listener
 
     feed = parts.keep("calls of the board", section.calls, lambda _: Feed(section.calls))
     told.append(feed.put)
 
     def bind(part: Part) -> Listener:
-        listener = Listener(settings.host, settings.port)
+        listener = Listener(settings.host, settings.port, "the board")
         part.closes.append(listener.close)
         return listener
 

@@ -21,6 +21,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "private_files",
         "sqlite_file",
         "listen_address",
+        "listening",
         "service_manager",
         "log_levels",
         "parts",

@@ -25,12 +25,12 @@ from pbx_stir.board import words
 from pbx_stir.board.events import Stream, place_of
 from pbx_stir.board.feed import Feed, Reader
 from pbx_stir.board.guards import add_headers, guard, is_our_own
-from pbx_stir.board.listening import Listener
 from pbx_stir.board.sessions import Sessions
 from pbx_stir.board.settings import BoardSettings
 from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import BODY_SECONDS, answer
 from pbx_stir.cps.limits import PeerBuckets, Places, peer_name
+from pbx_stir.listening import Listener
 
 log = logging.getLogger(__name__)
 
@@ -220,7 +220,7 @@ async def serving(
     A ``listener`` that is given stays open at the end, for the board that comes next. Raises
     ``ConfigurationError`` where the port is taken.
     """
-    taken = Listener(settings.host, settings.port) if listener is None else listener
+    taken = listener or Listener(settings.host, settings.port, "the board")
     try:
         board = Board(settings, feed)
         runner = web.AppRunner(board.application(), access_log=None, shutdown_timeout=1.0)

@@ -2,10 +2,14 @@
 
 Takes sources, each of which is asked whenever somebody reads. ``process_*`` (memory, processor
 time, open files, start) is there besides. Needs the extra ``metrics``.
+
+The process has calls to serve: connections are bounded by the same doors as a CPS's, a request must
+come whole, and an answer be taken, in seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -13,12 +17,18 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
+from pbx_stir.cps.accepting import Acceptor, Doors
+from pbx_stir.cps.answers import BODY_SECONDS
+from pbx_stir.cps.limits import Places
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.listening import Listener
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+MOST_CONNECTIONS: Final = 48
+MOST_CONNECTIONS_OF_A_PEER: Final = 16
 log = logging.getLogger(__name__)
 
 
@@ -65,28 +75,46 @@ async def serving(host: str, port: int, *sources: Source) -> AsyncIterator[str]:
     """
     check_extra()
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=await page(sources), headers={"Content-Type": CONTENT_TYPE})
+    async def metrics(request: web.Request) -> web.StreamResponse:
+        return await _sent(request, await page(sources))
 
-    application = web.Application()
+    application = web.Application(client_max_size=1)
     application.router.add_get("/metrics", metrics)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        # during an upgrade the service that follows begins before this one ends
-        site = web.TCPSite(runner, host, port, reuse_port=True)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    with contextlib.closing(Listener(host, port, "metrics")) as listener:
+        await runner.setup()
         try:
-            await site.start()
-        except OSError as error:
-            raise ConfigurationError(
-                f"metrics cannot listen on {host}:{port}: {error.strerror or error}",
-                hint="another process may have the port",
-            ) from error
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        yield f"http://{shown}:{bound[1]}/metrics"
-    finally:
-        await runner.cleanup()
+            if runner.server is None:
+                raise RuntimeError("the runner is not set up")
+            places = Places(MOST_CONNECTIONS, MOST_CONNECTIONS_OF_A_PEER)
+            doors = Doors(places, None)
+            acceptor = Acceptor(runner.server, listener.socket, lambda: None, doors)
+            acceptor.start()
+            try:
+                yield f"{listener.url(tls=False)}/metrics"
+            finally:
+                await acceptor.close()
+        finally:
+            await runner.cleanup()
+
+
+async def _sent(request: web.Request, body: bytes) -> web.StreamResponse:
+    """Send ``body`` to who takes it in time, and hang up on who does not."""
+    response = web.StreamResponse(headers={"Content-Type": CONTENT_TYPE})
+    response.content_length = len(body)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            await response.prepare(request)
+            if request.transport is not None:
+                # what is not with the system yet is not sent
+                request.transport.set_write_buffer_limits(0)
+            await response.write(b"" if request.method == "HEAD" else body)
+            await response.write_eof()
+            await request.writer.drain()
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+    return response
 
 
 def check_extra() -> None:

@@ -13,8 +13,8 @@ import pytest
 from lab.board import call, calls_of_a_day, choose, contest, log_in
 from lab.chromium import Browser, Page
 from pbx_stir.board.feed import Feed
-from pbx_stir.board.listening import Listener
 from pbx_stir.board.server import serving
+from pbx_stir.listening import Listener
 from tests.board.scene import TOKEN, settings
 
 ROWS = "document.querySelectorAll('#rows tr').length"
@@ -309,7 +309,7 @@ async def test_fifty_calls_a_second(chrome: Browser) -> None:
 
 async def test_a_restart_is_said_and_got_over(chrome: Browser) -> None:
     """The page says that it stands still, comes back by itself, and begins anew where it must."""
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener("127.0.0.1", 0, "the board")
     url = listener.url(tls=False)
     port = listener.socket.getsockname()[1]
     feed = Feed()
@@ -337,7 +337,7 @@ async def test_a_restart_is_said_and_got_over(chrome: Browser) -> None:
 
 async def test_a_new_token_asks_for_it(chrome: Browser) -> None:
     """A page whose session has ended does not stand still: it shows the form."""
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener("127.0.0.1", 0, "the board")
     url = listener.url(tls=False)
     try:
         async with serving(settings(), Feed(), listener):

@@ -15,8 +15,8 @@ import pytest
 from pbx_stir.board import feed as feeds
 from pbx_stir.board import server, words
 from pbx_stir.board.feed import Feed
-from pbx_stir.board.listening import Listener
 from pbx_stir.board.server import serving
+from pbx_stir.listening import Listener
 from tests.board.scene import TOKEN, board, settings
 
 ASSETS = Path(words.__file__).parent / "assets"
@@ -243,7 +243,7 @@ async def test_pages_have_an_end() -> None:
 
 async def test_one_board_after_another_on_one_socket() -> None:
     """A new token takes over without a moment in which nobody answers."""
-    listener = Listener("127.0.0.1", 0)
+    listener = Listener("127.0.0.1", 0, "the board")
     url = listener.url(tls=False)
     try:
         async with aiohttp.ClientSession() as client, serving(settings(), Feed(), listener):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import sys
+from typing import Any
 
 import aiohttp
 import pytest
 
+from pbx_stir.cps import accepting
 from pbx_stir.cps.listening import listening
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.tally import Tally
@@ -64,6 +68,81 @@ async def test_a_port_that_is_taken() -> None:
         port = int(told.rpartition(":")[2].partition("/")[0])
         async with exposing.serving("127.0.0.1", port) as second:
             assert second == told
+
+
+def port_of(url: str) -> int:
+    """Where it is served."""
+    return int(url.rpartition(":")[2].partition("/")[0])
+
+
+async def test_places_and_time_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of hundreds of requests that are never finished a few dozen wait, and those not for long."""
+    monkeypatch.setattr(accepting, "HEAD_SECONDS", 2.0)
+    async with (
+        exposing.serving("127.0.0.1", 0) as told,
+        contextlib.AsyncExitStack() as opened,
+        asyncio.timeout(30),
+    ):
+        endings = []
+        for _ in range(300):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(told))
+            opened.callback(writer.close)
+            writer.write(b"GET /metrics HTTP/1.1\r\n")
+            endings.append(asyncio.create_task(_ended(reader)))
+        ended = 300 - exposing.MOST_CONNECTIONS
+        for one in asyncio.as_completed(endings):
+            await one
+            ended -= 1
+            if not ended:
+                break
+        assert len([one for one in endings if not one.done()]) <= exposing.MOST_CONNECTIONS
+        await asyncio.gather(*endings)
+        async with aiohttp.ClientSession() as session, session.get(told) as response:
+            assert "process_open_fds" in await response.text()
+
+
+async def _ended(reader: asyncio.StreamReader) -> None:
+    """Wait until the other side hangs up."""
+    with contextlib.suppress(OSError):
+        assert await reader.read() == b""
+
+
+async def test_who_does_not_read_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that nobody takes ends with its connection."""
+
+    left = asyncio.Event()
+
+    async def endless(_: object) -> bytes:
+        return bytes(50_000_000)
+
+    async def sent(*given: Any) -> Any:
+        try:
+            return await sending(*given)
+        finally:
+            left.set()
+
+    sending = exposing._sent
+    monkeypatch.setattr(exposing, "_sent", sent)
+    monkeypatch.setattr(exposing, "page", endless)
+    monkeypatch.setattr(exposing, "BODY_SECONDS", 0.2)
+    async with exposing.serving("127.0.0.1", 0) as told, asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(told), limit=1_000)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        # its own reader takes a few thousand octets, and then waits to be asked
+        await left.wait()
+        with contextlib.suppress(OSError):
+            assert len(await reader.read()) < 50_000_000
+        writer.close()
+
+
+async def test_only_its_own_page() -> None:
+    """HEAD has no body; nothing else is served, and nothing is taken."""
+    async with exposing.serving("127.0.0.1", 0) as told, aiohttp.ClientSession() as session:
+        async with session.head(told) as response:
+            assert (response.status, await response.read()) == (200, b"")
+        for method, path, status in (("POST", "", 405), ("GET", "x", 404)):
+            async with session.request(method, told + path, data=b"x" * 99_999) as response:
+                assert response.status == status
 
 
 async def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""The socket that a board listens on, by itself: boards with new settings take it over."""
+"""The socket that a board or metrics listen on.
+
+By itself, so that a board with new settings can take it over from the one before.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,11 @@ _BACKLOG: Final = 128
 class Listener:
     """A listening socket that does not block; ``socket`` is open until ``close``."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Bind; port 0 takes a free one. Raises ConfigurationError where that cannot be."""
+    def __init__(self, host: str, port: int, what: str) -> None:
+        """Bind; port 0 takes a free one. ``what`` listens: "the board".
+
+        Raises ConfigurationError where that cannot be.
+        """
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, address = found[0][0], found[0][4]
@@ -27,7 +33,7 @@ class Listener:
             )
         except OSError as error:
             raise ConfigurationError(
-                f"the board cannot listen on {host}:{port}: {error.strerror or error}",
+                f"{what} cannot listen on {host}:{port}: {error.strerror or error}",
                 hint="another process may have the port",
             ) from error
         self.socket.setblocking(False)
