@@ -185,12 +185,13 @@ local function of_any(name, legs)
   return value
 end
 
+local function is_loopback(name) return name:sub(1, 9) == "loopback/" end
+
 -- The id of the call whose leg this is: the one that came in, or one made for it, through loopback channels or
 -- none. A leg that was called inherits the id too; but what that one makes, as att_xfer does, is of whom it rang.
 local function came_in_as(own, is_callers)
   local legs = placing_legs(own)
   local id = of_any("stir_came_in_id", legs)
-  local function is_loopback(name) return name:sub(1, 9) == "loopback/" end
   if id == own or not is_callers and #legs == 0 then return id end
   if is_callers and not is_loopback(get("channel_name")) then return "" end
   for _, uuid in ipairs(legs) do
@@ -198,6 +199,20 @@ local function came_in_as(own, is_callers)
     if not is_loopback(of_leg(uuid, "channel_name")) then return "" end
   end
   return ""
+end
+
+-- Whether what places this call was itself called, and not as a user of ours: whoever answered an outside number
+-- and is then transferred. He never met the inbound hook, and his number is what he says it is.
+local function was_called(legs, is_callers)
+  local function is_outside(read)
+    return read("direction") == "outbound" and (read("dialed_user") == "" or read("sip_gateway_name") ~= "")
+  end
+  if is_callers and not is_loopback(get("channel_name")) then return is_outside(get) end
+  for _, uuid in ipairs(legs) do
+    local function read(name) return of_leg(uuid, name) end
+    if not is_loopback(read("channel_name")) then return is_outside(read) end
+  end
+  return false
 end
 
 -- A privacy that is set in one of FreeSWITCH's ways: the privacy application, a dial string, a header.
@@ -427,6 +442,7 @@ local function outbound(trunk, number)
   end
   -- In the dialplan this leg is the caller's; at a gateway it is the one that leaves, as it will leave.
   local is_callers = IN_DIALPLAN[text(session:getState())] == true
+  if call.came_in == "" and was_called(placing_legs(call.uuid), is_callers) then call.came_in = trunk end
   -- What one caller came with goes with no leg that was only joined with his.
   call.came_in_id = came_in_as(call.uuid, is_callers)
   -- A header that the caller's leg is given would leave with every leg that it ever makes.

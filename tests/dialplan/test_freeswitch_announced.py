@@ -230,3 +230,48 @@ def test_a_call_that_replaces_another_came_in(run: Any, user: str, came_in: str)
     channel = {**CALL, "sip_replaces_call_id": "a@b", "user_name": user}
     done = run("outbound", "carrier", channel=channel, answer_ms=2, answer=PASSED)
     assert done.events[0].get("Stir-CameIn", "") == came_in
+
+
+STRANGER = {"direction": "outbound", "channel_name": "sofia/external/14155550100",
+            "originator": "leg-0"}  # fmt: skip
+USER = {"user_name": "1001", "direction": "inbound", "channel_name": "sofia/internal/1001"}
+LOOP = {
+    "loop-b": {"other_loopback_leg_uuid": "loop-a", "channel_name": "loopback/8-b"},
+    "loop-a": {"originator": "leg-5", "direction": "outbound", "channel_name": "loopback/8-a"},
+}
+
+
+@pytest.mark.parametrize(
+    ("leg", "came_in"),
+    [
+        (STRANGER, "carrier"),
+        ({**STRANGER, "sip_gateway_name": "carrier-1"}, "carrier"),
+        ({**STRANGER, "sip_gateway_name": "carrier-1", "dialed_user": "1002"}, "carrier"),
+        ({**STRANGER, "dialed_user": "1002"}, ""),
+        ({**STRANGER, "direction": "inbound"}, ""),
+    ],
+)
+@pytest.mark.parametrize("way", ["dialplan", "gateway", "loopback", "loopback and gateway"])
+def test_whom_a_user_has_called_comes_from_outside(
+    run: Any, leg: dict[str, str], came_in: str, way: str
+) -> None:
+    """He is transferred, and says what number he likes; a user of ours who was called is ours."""
+    legs = {"leg-0": USER, "leg-5": leg, **LOOP}
+    channel, state = {**CALL, **leg}, "CS_EXECUTE"
+    if way == "gateway":
+        channel, state = {**CALL, **STRANGER, "originator": "leg-5"}, "CS_INIT"
+    elif way == "loopback":
+        channel = {**CALL, **LOOP["loop-b"], "direction": "inbound"}
+    elif way == "loopback and gateway":
+        channel, state = {**CALL, **STRANGER, "originator": "loop-b"}, "CS_INIT"
+    done = run("outbound", "carrier", channel=channel, legs=legs, state=state,
+               answer_ms=2, answer=STORED)  # fmt: skip
+    assert done.events[0]["Stir-CameIn"] == came_in
+    assert done.events[0]["Stir-CameInId"] == ""
+
+
+def test_a_leg_that_only_the_pbx_has_asked_for_is_its_own(run: Any) -> None:
+    """At a gateway the leg that leaves has been called, and nobody before it."""
+    done = run("outbound", "carrier", channel={**CALL, **STRANGER, "originator": ""},
+               state="CS_INIT", answer_ms=2, answer=STORED)  # fmt: skip
+    assert done.events[0]["Stir-CameIn"] == ""
