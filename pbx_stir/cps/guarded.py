@@ -4,6 +4,8 @@ Takes what ``CpsClient`` takes and gives what it gives. A CPS that cost two call
 their budget or more and gave nothing is not asked any more: calls are told CPS_UNAVAILABLE at once,
 and a task of its own asks for its health until it answers. One that refuses or breaks off soon
 costs little and is always asked. A caller that cancels when its time is over was kept waiting too.
+Calls that come while two wait already, for half a second and for a CPS that answers nobody, do not
+join them (``waits``).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from pbx_stir.cps.waits import Wait, Waits
 from pbx_stir.errors import PbxStirError
 from pbx_stir.services.call import Reason
 from pbx_stir.services.placement_service import Answer, CallPlacement, StoreResult
@@ -69,6 +72,7 @@ class GuardedPlacement:
         self._breakers: OrderedDict[str, _Breaker] = OrderedDict()
         # those that gave nothing when they were last asked, however fast
         self._unavailable: OrderedDict[str, None] = OrderedDict()
+        self._waits = Waits(clock)
 
     def is_silent(self, cps: str) -> bool:
         """Tell whether calls go on without a CPS until it answers a probe."""
@@ -91,9 +95,10 @@ class GuardedPlacement:
     ) -> AsyncGenerator[Answer, None]:
         """Ask every CPS that is not known to be silent; see ``CallPlacement``."""
         began = self._clock()
-        asked = [(cps, number) for cps, number in wanted if not self._is_open(cps)]
+        asked = [(cps, number) for cps, number in wanted if self._may_ask(cps)]
         # One call counts once, for however many numbers it asks.
         unheard = {cps for cps, _ in asked}
+        waits = {cps: self._waits.begin(cps) for cps in unheard}
         handed: float | None = None
         try:
             async with contextlib.aclosing(self._client.retrieve(asked, give_up_at)) as answers:
@@ -101,7 +106,7 @@ class GuardedPlacement:
                     if answer.cps in unheard:
                         unheard.discard(answer.cps)
                         unavailable = answer.reason is Reason.CPS_UNAVAILABLE
-                        self._note(answer.cps, unavailable, began, give_up_at)
+                        self._end(waits[answer.cps], unavailable, began, give_up_at)
                     handed = self._clock()
                     yield answer
                     handed = None
@@ -111,6 +116,9 @@ class GuardedPlacement:
                 for cps in unheard:
                     self._note_left(cps, began, give_up_at)
             raise
+        finally:
+            for wait in waits.values():
+                wait.end()
         for cps, number in wanted:
             if (cps, number) not in asked:
                 yield Answer(cps, number, reason=Reason.CPS_UNAVAILABLE, detail=_DETAIL)
@@ -125,20 +133,31 @@ class GuardedPlacement:
     async def _store_at(
         self, cps: str, number: str, blobs: Sequence[bytes], give_up_at: float
     ) -> StoreResult:
-        if self._is_open(cps):
+        if not self._may_ask(cps):
             return StoreResult(cps, Reason.CPS_UNAVAILABLE, _DETAIL)
         began = self._clock()
+        wait = self._waits.begin(cps)
         try:
             (result,) = await self._client.store([cps], number, blobs, give_up_at)
+            self._end(wait, result.reason is Reason.CPS_UNAVAILABLE, began, give_up_at)
         except asyncio.CancelledError:
             self._note_left(cps, began, give_up_at)
             raise
-        self._note(cps, result.reason is Reason.CPS_UNAVAILABLE, began, give_up_at)
+        finally:
+            wait.end()
         return result
+
+    def _may_ask(self, cps: str) -> bool:
+        return not (self._is_open(cps) or self._waits.are_long(cps))
 
     def _is_open(self, cps: str) -> bool:
         breaker = self._breakers.get(cps)
         return breaker is not None and breaker.probe is not None
+
+    def _end(self, wait: Wait, unavailable: bool, began: float, give_up_at: float) -> None:
+        """A CPS has answered, or there was no answer."""
+        wait.end(heard=not unavailable or self._clock() < (began + give_up_at) / 2)
+        self._note(wait.cps, unavailable, began, give_up_at)
 
     def _note(self, cps: str, unavailable: bool, began: float, give_up_at: float) -> None:
         """What came of asking ``cps``: whether it cost much and gave nothing."""
