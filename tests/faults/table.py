@@ -27,7 +27,7 @@ NOISE_MS: Final = 150
 # a hold is over at once: the dialplan's own steps, on a busy machine
 NOTHING_MS: Final = 20
 BEFORE_SECONDS: Final = 3.0
-DURING_SECONDS: Final = 7.0
+DURING_SECONDS: Final = 6.0
 # so many calls in a row that passed, and it is over
 IN_A_ROW: Final = 6
 

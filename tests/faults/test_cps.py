@@ -79,7 +79,7 @@ def test_cps_refuses(world: World) -> None:
 def test_cps_is_black_holed(world: World) -> None:
     """A CPS whose packets vanish costs the first calls their budget, and later ones nothing."""
     fault = black_hole(world.cps.front.port)
-    told = story(world, "CPS black-holed", fault, seconds=14)
+    told = story(world, "CPS black-holed", fault, seconds=10)
     row = enter(told, settled_after=4.0)
     assert row.costs_nothing
 
