@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -20,8 +21,12 @@ def world(side: Side) -> Iterator[World]:
     """One CPS, and B's state and call log on a small disk."""
     layout = Layout(disk=True)
     running = World(side, layout)
-    with small_disk(running.b.folder / "disk", 16), running:
-        yield running
+    try:
+        with small_disk(running.b.folder / "disk", 16), running:
+            yield running
+    finally:
+        # the disk was in it until now
+        shutil.rmtree(running.folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
