@@ -31,6 +31,7 @@ from pbx_stir.pbx.freeswitch import FreeSwitchPbx
 from pbx_stir.reach import Reach, made_reach
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.brought import BroughtCalls
+from pbx_stir.services.known_since import KnownSince
 from pbx_stir.services.outside import Outside
 from pbx_stir.services.placement import Already
 from pbx_stir.services.reception import Clocks, Reception
@@ -39,6 +40,8 @@ from pbx_stir.services.verification import VerificationService
 from pbx_stir.used_database import UsedDatabase
 
 DRAIN_SECONDS = 10.0
+# how long after a reload has begun a call in hand may still use what is remembered elsewhere
+UNSURE_SECONDS = DRAIN_SECONDS + 5.0
 Pbx = AsteriskPbx | FreeSwitchPbx
 Line = Mapping[str, object]
 
@@ -96,7 +99,7 @@ def build(loaded: Loaded, before: Daemon | None = None) -> Daemon:
 
 def _assemble(loaded: Loaded, parts: Parts, before: Daemon | None) -> Daemon:
     told: list[Callable[[Line], None]] = []
-    used = _single_use(loaded, parts)
+    used = _single_use(loaded, parts, before)
     call_log = _call_log(loaded, parts, told)
     reach = _reach(loaded, parts)
     brought = parts.keep("calls that came in", None, lambda _: BroughtCalls())
@@ -173,7 +176,7 @@ def _board(loaded: Loaded, parts: Parts, told: list[Callable[[Line], None]]) -> 
 def _metrics(
     daemon: Daemon,
     reach: Reach,
-    used: SingleUse,
+    used: KnownSince,
     call_log: CallLogFile,
     told: list[Callable[[Line], None]],
 ) -> None:
@@ -199,7 +202,7 @@ def _metrics(
         under_way=lambda: daemon.reception.under_way,
         lines_lost=lambda: call_log.lines_lost,
         refused=lambda: daemon.last_reload.is_refused,
-        redis_up=configured_metrics.redis_up(loaded, used),
+        redis_up=configured_metrics.redis_up(loaded, used.memory),
     )
     parts.at_switch.append(lambda: metrics.watch(watched))
     parts.keep(
@@ -265,12 +268,21 @@ def _reach(loaded: Loaded, parts: Parts) -> Reach:
     return parts.keep("CPSs, keys and trust", made_of, lambda part: made_reach(loaded, part))
 
 
-def _single_use(loaded: Loaded, parts: Parts) -> SingleUse:
+def _single_use(loaded: Loaded, parts: Parts, before: Daemon | None) -> KnownSince:
     """What knows which PASSporTs were used: a file of this machine, or Redis for several."""
     section, values = loaded.values.verification, loaded.values
-    where = (values.state_dir, section.single_use, section.redis or values.cps.redis)
-    make = _used_file if section.single_use == "file" else _used_redis
-    return parts.keep("single use", with_files(loaded, *where), lambda part: make(loaded, part))
+    redis = section.redis or values.cps.redis
+    is_file = section.single_use == "file"
+    place = configured.state_dir(loaded).resolve() if is_file else redis and redis.url
+    # another place knows nothing of the uses that are remembered at the one before
+    since = 0.0 if before is None else time.time() + UNSURE_SECONDS
+    since = parts.keep("place of used PASSporTs", place, lambda _: since)
+    make = _used_file if is_file else _used_redis
+    return parts.keep(
+        "single use",
+        (place, with_files(loaded, None if is_file else redis)),
+        lambda part: KnownSince(make(loaded, part), since),
+    )
 
 
 def _used_file(loaded: Loaded, part: Part) -> SingleUse:
