@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from lab.companies import Authority
 from lab.event_socket import PASSWORD, EventSocketDouble
 from pbx_stir import config
 from pbx_stir import running as running_module
 from pbx_stir.running import Service, running
-from tests.cli.run_scene import Scene
+from tests.cli.run_scene import Scene, acting
 from tests.pbx_room.fake_asterisk import SECRET, FakeAsterisk
 from tests.test_running import add, answered, change
-from tests.test_running import scene as scene
 
 SECOND = """
 [[asterisk]]
@@ -22,6 +24,13 @@ host = "127.0.0.1"
 port = {port}
 secret_file = "pbx.secret"
 """
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    """A company, its PBX and its CPS."""
+    async with acting(Authority.new(tmp_path, "Lab"), tmp_path) as made:
+        yield made
 
 
 async def test_pbxs_come_and_go(scene: Scene) -> None:
