@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from documenting import generated
@@ -14,8 +16,15 @@ def test_the_repository_has_what_the_code_says(name: str) -> None:
     assert there == to_be, f"{name} is not what the code says: run scripts/docs"
 
 
-def test_writing_again_changes_nothing() -> None:
-    """Since nothing differs."""
+def test_what_differs_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else; a second time nothing is."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/configuration.md").write_text("| `asterisk.port` | a | `1` | Its port. |\n")
+    files = ("docs/configuration.md", "docs/images/architecture.svg")
+    monkeypatch.setattr(generated, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(generated, "FILES", {name: generated.FILES[name] for name in files})
+    assert generated.write() == list(files)
+    assert "| `5038` | Its port. |" in (tmp_path / files[0]).read_text()
     assert generated.write() == []
 
 
