@@ -13,7 +13,7 @@ from typing import Final
 from pbx_stir.call_log.reading import CallLine
 from pbx_stir.call_log.table import BOLD, colour_of, paint, safe
 from pbx_stir.reasons import Explanation, explanation
-from pbx_stir.services.call import Direction, Reason
+from pbx_stir.services.call import OVER_MS, Direction, Reason
 
 OUT: Final = Direction.OUTBOUND.value
 WIDTH: Final = 80
@@ -51,16 +51,23 @@ _STEPS: Final = {
 }
 
 
-def told(line: CallLine, whole: Mapping[str, object], *, colours: bool = False) -> Iterator[str]:
-    """The story of one call."""
+def told(
+    line: CallLine,
+    whole: Mapping[str, object],
+    *,
+    contested: bool = False,
+    colours: bool = False,
+) -> Iterator[str]:
+    """The story of one call; ``contested``: another one claimed its signature afterwards."""
     at = line.time.astimezone()
     way = "Outbound" if line.direction == OUT else "Inbound"
     yield paint(f"{way} call {safe(line.id)}, {at:%A %Y-%m-%d %H:%M:%S}", BOLD, colours=colours)
     yield from _facts(line, whole)
     yield ""
     verdict = _VERDICTS.get(line.verdict, safe(line.verdict) or "no verdict")
-    yield paint(f"{verdict}, reason {safe(line.reason)}", colour_of(line), colours=colours)
-    means = _explanation(line)
+    said = f"{verdict}, reason {safe(line.reason)}" + (", then contested" if contested else "")
+    yield paint(said, colour_of(line), colours=colours)
+    means = explanation(Reason.CONTESTED, Direction.INBOUND) if contested else _explanation(line)
     if means is not None:
         yield from _wrapped(means.meaning, "  ")
     if line.detail:
@@ -83,7 +90,7 @@ def of_word(word: str, found: Sequence[tuple[str, Explanation]]) -> Iterator[str
         yield from _advice(text, colours=False)
 
 
-def contested(line: CallLine) -> Iterator[str]:
+def of_contest(line: CallLine) -> Iterator[str]:
     """That a second call claimed the same signature."""
     at = line.time.astimezone()
     yield from _wrapped(
@@ -140,7 +147,10 @@ def _number(shown: str, given: str) -> str:
 def _steps(line: CallLine, whole: Mapping[str, object]) -> Iterator[str]:
     budget = _text(whole, "budget_ms")
     held = "announced the call" if line.mode == "monitor" else "announced the call and held it"
-    yield f"{line.pbx or 'The PBX'} {held}" + (f", for {budget} ms at most" if budget else "")
+    if budget == str(OVER_MS):
+        yield f"{line.pbx or 'The PBX'} {held}; when the service read of it the hold was over"
+    else:
+        yield f"{line.pbx or 'The PBX'} {held}" + (f", for {budget} ms at most" if budget else "")
     headers = _text(whole, "identity_headers")
     if headers and line.direction != OUT:
         yield f"the call itself carried {_counted(headers, 'Identity header')}"

@@ -309,11 +309,17 @@ def _explain(args: argparse.Namespace) -> int:
         raise UsageError(f"no id: {wanted!r}", hint="STIR_ID, its beginning, or the PBX's own id")
     reading, lines = _read(args, holding=wanted.encode())
     found = [(line, octets) for line, octets in lines if _is_of(line, wanted)]
+    contested = {line.id for line, _ in found if line.event == "contested"}
     for line, octets in found[:MOST_EXPLAINED]:
         if line.event == "contested":
-            told = explaining.contested(line)
+            told = explaining.of_contest(line)
         else:
-            told = explaining.told(line, as_object(octets) or {}, colours=_colours())
+            told = explaining.told(
+                line,
+                as_object(octets) or {},
+                contested=line.id in contested,
+                colours=_colours(),
+            )
         for row in told:
             print(row)
         print()

@@ -22,12 +22,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from pbx_stir.errors import MalformedAnnouncement, PbxStirError, PbxUnavailable
 from pbx_stir.pbx import hook
 from pbx_stir.pbx.pbx_time import PbxTime
-from pbx_stir.services.call import Call, Direction, Mode, Reason, Status, Verstat
+from pbx_stir.services.call import OVER_MS, Call, Direction, Mode, Reason, Status, Verstat
 
 # How long past its moment an answer may still wait for the PBX's word.
 GRACE_SECONDS = 0.25
-# The budget of a call whose hold was over before its announcement was read; no dialplan gives it.
-OVER_MS = 1
 _BEAT = re.compile(r"[0-9a-f]+:[0-9.]+", re.ASCII)
 # An announcement read so late has cost the call a part of its budget.
 LATE_MS = 20

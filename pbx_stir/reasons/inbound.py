@@ -214,7 +214,7 @@ INBOUND: Final[Mapping[Reason, Explanation]] = {
     ),
     Reason.REPLAYED: Explanation(
         "its signature had been used by another call",
-        "Two calls claimed this signature, and another one came first. Either may be the genuine "
+        "Two calls claimed this signature, and another call came first. Either may be the genuine "
         "one. This one is treated as unsigned, never worse.",
         "Look at the other call, by its id.",
         (

@@ -58,9 +58,11 @@ OUTBOUND: Final[Mapping[Reason, Explanation]] = {
         "no certificate of ours covers the caller ID",
         "The number that the call shows is in none of your certificates, so the call leaves "
         "unsigned.",
-        "Compare the caller ID with the trunk's `numbers` and the certificates of [[credential]]; "
-        "`pbx-stir check` lists what is covered.",
+        "Compare the caller ID, as the detail has it, with the trunk's `numbers` and the "
+        "certificates of [[credential]]; `pbx-stir check` names numbers of a trunk that no "
+        "certificate covers.",
         (
+            "The caller ID has no country code, and the trunk's `country_code` is wrong.",
             "The caller ID is set after the hook, or is another number than you think.",
             "The trunk shows another number (`present`).",
             "The certificate lacks numbers that you have got since.",

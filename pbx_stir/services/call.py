@@ -14,6 +14,8 @@ from pbx_stir.services.used import Claim
 
 # so many Identity headers of a call are read, and so many written
 MOST_HEADERS: Final = 4
+# the budget of a call whose hold was over before its announcement was read; no dialplan gives it
+OVER_MS: Final = 1
 
 
 class Direction(Enum):

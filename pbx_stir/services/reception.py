@@ -17,6 +17,7 @@ from pbx_stir.services import treatment
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.brought import BroughtCalls
 from pbx_stir.services.call import (
+    OVER_MS,
     Call,
     Direction,
     Mode,
@@ -171,6 +172,7 @@ class Reception:
             ms = (self._clocks.monotonic() - began) * 1000
             record = Record(call_id, at, call, outcome, ms, released, decided_ms)
             self._log.record(record)
+            _say(record)
             if outcome.contests is not None:
                 await self._contest(outcome.contests, record)
         except Exception:
@@ -189,6 +191,9 @@ class Reception:
     async def _serve(self, call: Call, call_id: str, at: float, began: float) -> Outcome:
         if self._tally.under_way > self._most_calls:
             return _without(call, Reason.OVERLOADED, f"{self._most_calls} calls are being served")
+        if call.budget_ms <= OVER_MS and call.mode is Mode.ON:
+            # this service stood still, or its machine did
+            return _without(call, Reason.TIMEOUT, "read after the PBX had gone on without it")
         give_up_at = began + max(call.budget_ms - MARGIN_MS, call.budget_ms / 2) / 1000
         try:
             async with self._clocks.until(give_up_at + NET_SECONDS):
@@ -274,6 +279,28 @@ class Reception:
 
 
 _CONTESTED: Final = (("STIR_REASON", Reason.CONTESTED.value),)
+
+
+def _say(record: Record) -> None:
+    """For whoever has asked to hear more: each step of a call, and no number of anybody's."""
+    if not log.isEnabledFor(logging.DEBUG):
+        return
+    call, outcome = record.call, record.outcome
+    way = f"{call.direction.value} by {call.trunk} of {call.pbx}"
+    for one in outcome.asked:
+        answer = "no answer" if not one.heard else one.reason.value if one.reason else "answered"
+        took = "" if one.ms is None else f" after {one.ms:.1f} ms"
+        had = f", {one.passports} there, {one.opened} opened" if one.passports else ""
+        log.debug("call %s: %s: %s%s%s", record.call_id, one.cps, answer, took, had)
+    for rejection in outcome.rejections:
+        log.debug("call %s: %s: %s", record.call_id, rejection.step, rejection.reason.value)
+    verdict = outcome.status or outcome.verstat
+    log.debug(
+        "call %s, %s: %s %s, decided after %.1f ms, %s after %.1f ms of %d",
+        *(record.call_id, way, verdict.value if verdict else "", outcome.reason.value),
+        *(record.decided_ms, "released" if record.released else "not released"),
+        *(record.ms, call.budget_ms),
+    )
 
 
 def _without(call: Call, reason: Reason, detail: str = "") -> Outcome:

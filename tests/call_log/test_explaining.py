@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx_stir.call_log.explaining import WIDTH, contested, of_word, told
+from pbx_stir.call_log.explaining import WIDTH, of_contest, of_word, told
 from pbx_stir.call_log.lines import Lines
 from pbx_stir.call_log.numbers import style
 from pbx_stir.call_log.reading import as_object, parsed
@@ -84,7 +84,18 @@ def test_a_replayed_call_names_the_other() -> None:
     text = " ".join(told(line(), {"contests": "0123456789abcdef"}))
     assert "call 0123456789abcdef had used the signature" in text
     event = line(event="contested", claimed_by="0123456789abcdef")
-    assert "Either may be the genuine one" in " ".join(contested(event))
+    assert "Either may be the genuine one" in " ".join(of_contest(event))
+    first = " ".join(told(line(reason="verified"), {}, contested=True))
+    assert "reason verified, then contested" in first
+    assert "Look at both calls" in first
+    assert "Nothing to do" not in first
+
+
+def test_call_that_was_read_of_too_late_is_said() -> None:
+    """A service that stood still has not held a call for one millisecond."""
+    text = " ".join(told(line(reason="timeout"), {"budget_ms": 1}))
+    assert "the hold was over" in " ".join(text.split())
+    assert "1 ms" not in text
 
 
 @pytest.mark.parametrize("reason", list(Reason), ids=lambda one: one.value)

@@ -12,7 +12,17 @@ import pytest
 from pbx_stir.errors import PbxUnavailable, Unavailable
 from pbx_stir.services.authentication import AuthenticationService
 from pbx_stir.services.brought import Brought, Carried
-from pbx_stir.services.call import Call, Direction, Mode, Outcome, Reason, Status, Verstat
+from pbx_stir.services.call import (
+    Asked,
+    Call,
+    Direction,
+    Mode,
+    Outcome,
+    Reason,
+    Rejection,
+    Status,
+    Verstat,
+)
 from pbx_stir.services.candidates import Candidate
 from pbx_stir.services.reception import Clocks, Reception, Record
 from pbx_stir.services.used import Claim, Use, UsedPassports
@@ -320,3 +330,32 @@ async def test_a_memory_that_does_not_answer_costs_no_call() -> None:
     assert len(desk.log.records) == 1
     assert desk.log.records[0].released
     await desk.reception.ended("pbx", one.unique_id, False)
+
+
+async def test_call_that_was_read_of_too_late_is_not_served() -> None:
+    """Its PBX has gone on and said timeout: so says its record. A watched call is served."""
+    outcome = Outcome(Reason.VERIFIED, verstat=Verstat.NONE)
+    desk = Desk(gives(outcome))
+    await desk.reception.receive(call(Direction.INBOUND, budget_ms=1), desk.pbx)
+    assert desk.log.records[0].outcome.reason is Reason.TIMEOUT
+    assert desk.service.give_up_at == 0.0
+    await desk.reception.receive(call(Direction.INBOUND, budget_ms=1, mode=Mode.MONITOR), desk.pbx)
+    assert desk.log.records[1].outcome.reason is Reason.VERIFIED
+
+
+async def test_debug_level_tells_of_each_call(caplog: pytest.LogCaptureFixture) -> None:
+    """Who was asked, what was turned down, what came of it and how long it took; no numbers."""
+    outcome = Outcome(
+        Reason.NO_PASSPORT,
+        verstat=Verstat.NONE,
+        orig="12125550100",
+        rejections=(Rejection("open", Reason.MALFORMED, "12125550100"),),
+        asked=(Asked("https://cps.example.net", "13105550100", passports=3, ms=2.0),),
+    )
+    desk = Desk(gives(outcome))
+    with caplog.at_level("DEBUG", "pbx_stir"):
+        await desk.reception.receive(call(Direction.INBOUND), desk.pbx)
+    assert "https://cps.example.net: answered after 2.0 ms, 3 there, 0 opened" in caplog.text
+    assert "open: malformed" in caplog.text
+    assert "No-TN-Validation no-passport, decided after" in caplog.text
+    assert "55501" not in caplog.text

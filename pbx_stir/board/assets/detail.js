@@ -25,7 +25,7 @@ export function drawDetail(place, call, { close, search, open, knows }) {
     el("h3", {}, "The call"),
     el("dl.facts", {}, ...facts(call)),
     ...asked(line),
-    ...steps(line),
+    ...steps(call),
     el("div.detail-buttons", {}, ...buttons(line, search)),
   ].filter(Boolean));
 }
@@ -62,7 +62,7 @@ function facts(call) {
     ["PBX", plain(line.pbx)],
     ["Call in the PBX", plain(line.uniqueid)],
     ["Id in the log", plain(line.id)],
-    ["Reason word", plain(line.reason, 40)],
+    ["Reason word", call.contested ? `contested, before that ${plain(line.reason, 40)}` : plain(line.reason, 40)],
   ];
   return rows
     .filter(([, value]) => value)
@@ -89,15 +89,18 @@ function answerOf(one, direction) {
   if (one.answer === "") return "No answer in time.";
   if (one.answer !== "ok") return `${sentence(whyOf(one.answer, direction).short)}${after}.`;
   if (direction === "out") return `Took it${after}.`;
-  return `Gave ${Number(one.passports) || 0}, of which ${Number(one.opened) || 0} could be opened${after}.`;
+  const opened = Number(one.opened) || 0;
+  const ours = opened ? `${opened} of them for us` : "none of them for us";
+  return `Gave ${Number(one.passports) || 0}, ${ours} (some are always dummies)${after}.`;
 }
 
-function steps(line) {
+function steps({ line, contested }) {
   const met = Array.isArray(line.rejections) ? line.rejections : [];
   const title = el("h3", {}, "What was looked at, step by step");
   if (!met.length) {
-    const said = line.reason === "verified" || line.status === "stored"
+    const went = line.reason === "verified" || line.status === "stored"
       ? "Every step went well." : "Nothing was turned down on the way.";
+    const said = contested ? `${went} Then another call claimed the same signature.` : went;
     return [title, el("p.soft", {}, said)];
   }
   const items = met.map((one) => el("li", {},

@@ -42,8 +42,8 @@ function drawSums(tally) {
   $("sums").replaceChildren(...[...JUDGED, "contested"].map((verdict) =>
     el("div", { "data-verdict": verdict },
       el("dt", {}, icon(verdict), WORDS.verdicts[verdict].word),
-      el("dd", {}, many(tally[verdict]), verdict === "contested" ? null
-        : el("small", {}, ` ${share(tally[verdict], tally.all)}`)))));
+      el("dd", {}, many(tally[verdict]), el("small", {}, verdict === "contested"
+        ? " of the verified" : ` ${share(tally[verdict], tally.all)}`)))));
 }
 
 function hoursOf(calls, now) {
