@@ -14,6 +14,7 @@ from pbx_stir import __version__
 from pbx_stir.checks.emergency import compare_emergency
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.hosts import is_loopback
+from pbx_stir.checks.unit import start_hint
 from pbx_stir.config import Loaded
 from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx.ami import AmiConnection, AsteriskSettings, LoginRefused
@@ -147,7 +148,7 @@ class _Asked:
             "heartbeat-missing",
             "no listener is known to Asterisk: no call is held, none is signed or verified",
             self._where,
-            "start pbx-stir run",
+            start_hint(self._loaded.path, "start pbx-stir run"),
         )
 
     async def _now(self) -> float:

@@ -23,6 +23,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "tls-certificate-wrong": "`outgoing.bare_certificate` or `bare_key` cannot be used",
     "x5u-wrong": "`verification.x5u_allow` or `x5u_tls_ca` cannot be used",
     "call-log-wrong": "the call log cannot be written",
+    "call-log-not-yet": "systemd makes the call log's folder when the service starts",
     "board-wrong": "a value in `[board]`, its token or its TLS files cannot be used",
     "metrics-wrong": "`metrics.listen` is no address",
     "publish-wrong": "no record of our numbers can be signed",
@@ -41,6 +42,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     # files that are nobody else's business
     "key-readable-by-all": "everybody on the machine may read a private key: it is not used",
     "secret-readable-by-all": "everybody on the machine may read a secret: it is not used",
+    "file-not-for-service": "the service's user may not read a file: it does not start, or reload",
+    "secret-handed-over": "the unit hands over a secret that this user may not read",
     "private-file-group": "the group of a private file may read it",
     "state-dir": "the state folder cannot be read or written",
     "state-dir-open": "others may look into the state folder",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from pbx_stir import (
@@ -21,10 +22,12 @@ from pbx_stir import (
 from pbx_stir.checks.finding import Finding, error, note, warning
 from pbx_stir.checks.places import findings_of, place
 from pbx_stir.checks.private import may_write, owner_of
+from pbx_stir.checks.unit import start_hint, unit_of
 from pbx_stir.config import CpsSection, Loaded
 from pbx_stir.errors import ConfigurationError, PbxStirError, UsageError
 from pbx_stir.stir.number import NumberSet
 
+_NO_FILES: Final = frozenset({"-", "journal", "syslog"})
 Part = tuple[str, Callable[[Loaded], object]]
 
 
@@ -63,16 +66,35 @@ def _bare_certificate(loaded: Loaded) -> None:
 
 def _call_log(loaded: Loaded) -> None:
     """Whether the service may write it: by root's rights everything can be written."""
-    configured_mistakes.check_call_log(loaded)
     name = loaded.values.call_log.file
-    owner = owner_of(loaded.resolve(loaded.values.state_dir))
-    if name in {"-", "journal", "syslog"} or os.geteuid() or not owner:
-        return
     path = loaded.resolve(name)
+    if name not in _NO_FILES and _is_made_at_start(loaded, path.parent):
+        # has a note of its own
+        return
+    configured_mistakes.check_call_log(loaded)
+    owner = owner_of(loaded.resolve(loaded.values.state_dir))
+    if name in _NO_FILES or os.geteuid() or not owner:
+        return
     path = path if path.exists() else path.parent
     if not may_write(path, owner):
         hint = "a file in a folder that the service's user may write"
         raise loaded.wrong("call_log.file", f"{path} is not for user {owner} to write", hint)
+
+
+def _is_made_at_start(loaded: Loaded, folder: Path) -> bool:
+    """Whether a folder that is not there is made by systemd when it starts the service."""
+    unit = unit_of(loaded.path)
+    return unit is not None and not folder.exists() and unit.makes_room_for(folder)
+
+
+def check_call_log_folder(loaded: Loaded) -> Iterator[Finding]:
+    """Say that the call log's folder will be made."""
+    name = loaded.values.call_log.file
+    folder = loaded.resolve(name).parent
+    if name not in _NO_FILES and _is_made_at_start(loaded, folder):
+        what = f"{folder} is not there yet: systemd makes it when the service starts"
+        hint = start_hint(loaded.path, "start the service")
+        yield note("call-log-not-yet", what, place(loaded, "call_log.file"), hint)
 
 
 PARTS: Final[tuple[tuple[str, Part], ...]] = (

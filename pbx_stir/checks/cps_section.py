@@ -18,6 +18,7 @@ from pbx_stir.checks.finding import Finding, error, warning
 from pbx_stir.checks.hosts import is_loopback
 from pbx_stir.checks.places import findings_of, place
 from pbx_stir.checks.state import can_be_filled
+from pbx_stir.checks.unit import start_hint, unit_of
 from pbx_stir.config import Loaded
 from pbx_stir.cps.names import cps_names
 from pbx_stir.cps.server_tls import tls_context
@@ -148,6 +149,9 @@ def check_cps_trust(loaded: Loaded, now: float) -> Iterator[Finding]:
 def check_cps_state(loaded: Loaded) -> Iterator[Finding]:
     """Give whether the CPS can keep its token keys, its counts and its records."""
     state = loaded.resolve(loaded.values.state_dir)
+    unit = unit_of(loaded.path)
+    if unit is not None and unit.makes_room_for(state) and not state.exists():
+        return
     if not can_be_filled(state):
         what = f"{state} is no folder that can be written: token keys and records go there"
         hint = "create it for the CPS's user"
@@ -176,7 +180,8 @@ async def check_cps_running(loaded: Loaded) -> AsyncIterator[Finding]:
             _, writer = await asyncio.open_connection(host, port, ssl=tls)
     except (OSError, TimeoutError) as wrong:
         said = str(wrong) or "no answer in time"
-        yield warning("cps-not-running", f"nobody answers: {said}", where, "start pbx-stir cps")
+        hint = start_hint(loaded.path, "start pbx-stir cps")
+        yield warning("cps-not-running", f"nobody answers: {said}", where, hint)
         return
     shown = writer.get_extra_info("ssl_object")
     served = shown.getpeercert(binary_form=True) if shown is not None else None

@@ -12,6 +12,7 @@ from pbx_stir.checks.asterisk import check_switches
 from pbx_stir.checks.emergency import compare_emergency
 from pbx_stir.checks.finding import Finding, error, warning
 from pbx_stir.checks.hosts import is_loopback
+from pbx_stir.checks.unit import start_hint
 from pbx_stir.config import Loaded
 from pbx_stir.errors import PbxStirError, PbxUnavailable
 from pbx_stir.pbx import esl
@@ -65,7 +66,8 @@ async def check_event_socket(
             yield error("event-socket-deaf", "the event socket brings no events", where, hint)
         async for found in _script(connection, where):
             yield found
-        async for found in _heartbeat(connection, seconds, where):
+        start = start_hint(loaded.path, "start pbx-stir run")
+        async for found in _heartbeat(connection, seconds, where, start):
             yield found
         said = await _ask(connection, "global_getvar stir_emergency")
         for one in compare_emergency(loaded, "stir_emergency", said, where):
@@ -126,7 +128,7 @@ async def _script(connection: EventSocket, where: str) -> AsyncIterator[Finding]
 
 
 async def _heartbeat(
-    connection: EventSocket, seconds: int | None, where: str
+    connection: EventSocket, seconds: int | None, where: str, start: str
 ) -> AsyncIterator[Finding]:
     found = _BEAT.fullmatch(await _ask(connection, f"global_getvar {HEARTBEAT}"))
     if found and (seconds is None or abs(seconds - int(found[1])) <= _STALE_SECONDS):
@@ -135,7 +137,7 @@ async def _heartbeat(
         "heartbeat-missing",
         "no listener is known to FreeSWITCH: no call is held, none is signed or verified",
         where,
-        "start pbx-stir run",
+        start,
     )
 
 

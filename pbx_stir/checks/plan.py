@@ -27,6 +27,7 @@ from pbx_stir.checks.private import check_private_files, check_state_files
 from pbx_stir.checks.redis import check_redis, wants_redis
 from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.checks.running import Check
+from pbx_stir.checks.service_user import check_readable
 from pbx_stir.checks.state import check_state
 from pbx_stir.checks.wallet import check_wallet
 from pbx_stir.checks.x5u import check_x5u
@@ -41,6 +42,7 @@ def files(loaded: Loaded, now: float) -> list[Check]:
     checks = [
         Check("who may read private files", partial(check_private_files, loaded)),
         Check("who may read the state folder", partial(check_state_files, loaded)),
+        Check("what the service's user may read", partial(check_readable, loaded)),
     ]
     if configuration.serves_calls(loaded):
         checks += _of_calls(loaded, now)
@@ -62,6 +64,7 @@ def _of_calls(loaded: Loaded, now: float) -> Iterator[Check]:
         about = f"credential[{index}]: key, dates, chain"
         yield Check(about, partial(credentials.check_credential, loaded, index, now))
     yield Check("something to sign with", partial(credentials.check_none, loaded))
+    yield Check("the call log's folder", partial(configuration.check_call_log_folder, loaded))
     yield Check("country codes", partial(configuration.check_country_codes, loaded))
     for index, trunk in enumerate(loaded.values.trunk):
         about = f"trunk {trunk.name}: are its numbers ours"

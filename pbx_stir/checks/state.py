@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pbx_stir.checks.finding import Finding, error, note
 from pbx_stir.checks.places import OTHERS_MAY_READ, place
+from pbx_stir.checks.unit import start_hint, unit_of
 from pbx_stir.config import Loaded
 from pbx_stir.directory.key_files import KeyFiles, OwnKey
 from pbx_stir.errors import PbxStirError
@@ -30,7 +31,9 @@ def check_state(loaded: Loaded) -> Iterator[Finding]:
     state = loaded.resolve(loaded.values.state_dir)
     try:
         keys = own_keys(loaded)
-        if not keys and not can_be_filled(state):
+        unit = unit_of(loaded.path)
+        is_made = unit is not None and unit.makes_room_for(state) and not state.exists()
+        if not keys and not is_made and not can_be_filled(state):
             hint = "create it for the service's user"
             yield error("state-dir", f"{state} is no folder that can be written", where, hint)
             return
@@ -42,7 +45,8 @@ def check_state(loaded: Loaded) -> Iterator[Finding]:
     yield from _memory(state, where)
     if not keys and loaded.values.publish.numbers:
         what = "no encryption key yet: it is made when the service starts"
-        yield note("no-encryption-key", what, str(state / "keys"), "start pbx-stir run")
+        hint = start_hint(loaded.path, "start pbx-stir run")
+        yield note("no-encryption-key", what, str(state / "keys"), hint)
 
 
 def can_be_filled(folder: Path) -> bool:

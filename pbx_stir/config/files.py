@@ -42,7 +42,7 @@ def _names(value: object) -> Iterator[str]:
             if not isinstance(one, Struct) or _may_name(type(one)):
                 yield from _names(one)
     if isinstance(value, Struct):
-        files = _file_keys(type(value))
+        files = file_keys(type(value))
         for key in value.__struct_fields__:
             found = getattr(value, key)
             if key in files and isinstance(found, str):
@@ -56,7 +56,7 @@ def _may_name(section: type[Struct]) -> bool:
     """Whether a section, or one within it, has a key that names a file."""
     kinds = get_type_hints(section, include_extras=True).values()
     within = (one for kind in kinds for one in _sections_in(kind))
-    return bool(_file_keys(section)) or any(map(_may_name, within))
+    return bool(file_keys(section)) or any(map(_may_name, within))
 
 
 def _sections_in(kind: Any) -> Iterator[type[Struct]]:
@@ -67,7 +67,8 @@ def _sections_in(kind: Any) -> Iterator[type[Struct]]:
 
 
 @cache
-def _file_keys(section: type[Struct]) -> frozenset[str]:
+def file_keys(section: type[Struct]) -> frozenset[str]:
+    """The keys of a section that name a file."""
     kinds = get_type_hints(section, include_extras=True)
     return frozenset(key for key, kind in kinds.items() if _is_file(kind))
 

@@ -145,6 +145,8 @@ def load(path: Path) -> Loaded:
         octets = octets_of(path)
     except (OSError, ValueError) as error:
         hint = "name it with --config"
+        if isinstance(error, PermissionError):
+            hint = "as root, or as the service's user (pbx-stir)"
         raise ConfigurationError(f"cannot read {path}: {_why(error)}", hint=hint) from error
     if octets is None:
         raise ConfigurationError(f"{path} is larger than {LARGEST_FILE} octets")
