@@ -11,7 +11,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pbx_stir import (
     configured,
@@ -59,9 +59,13 @@ class Daemon:
 
 @dataclass(slots=True)
 class LastReload:
-    """What became of the last one; metrics watch it."""
+    """What became of the last one; metrics watch it.
+
+    ``leaving`` are listeners that others replace, as long as those are not logged in.
+    """
 
     is_refused: bool = False
+    leaving: set[Pbx] = field(default_factory=set)
 
 
 class _Readers:
@@ -193,6 +197,7 @@ def _metrics(
     watched = Watched(
         trunks=configured_metrics.trunks(loaded),
         pbxs=daemon.pbxs,
+        leaving=daemon.last_reload.leaving,
         cps=configured_metrics.cps(loaded),
         guards=reach.guards,
         credentials=configured_metrics.certificates(loaded, reach.credentials),

@@ -46,8 +46,6 @@ class Service:
         """Make all parts; to be called in the event loop. Raises ConfigurationError."""
         self.daemon = daemon.build(loaded)
         self._retiring: set[asyncio.Task[None]] = set()
-        # listeners that others replace, as long as those are not logged in
-        self._leaving: set[Pbx] = set()
         self._switched = asyncio.Event()
         self._is_ending = False
         # who changes the parts: a reload, or the end
@@ -110,16 +108,16 @@ class Service:
 
     def status(self) -> str:
         """How it is, in a line for people."""
-        pbxs = self.daemon.pbxs
+        pbxs, leaving = self.daemon.pbxs, self.daemon.last_reload.leaving
         away = [pbx.name for pbx in pbxs if not pbx.connected.is_set()]
-        before = {pbx.name for pbx in self._leaving if pbx.connected.is_set()}
+        before = {pbx.name for pbx in leaving if pbx.connected.is_set()}
         said = f"serving {len(pbxs)} PBX{'' if len(pbxs) == 1 else 's'}"
         if unserved := [name for name in away if name not in before]:
             said += f"; not logged in at {', '.join(unserved)}"
         if by_the_old := [name for name in away if name in before]:
             names = ", ".join(by_the_old)
             said += f"; not logged in with the new settings at {names}: the old connection serves"
-        if held := sum(len(pbx.in_hand) for pbx in {*pbxs, *self._leaving}):
+        if held := sum(len(pbx.in_hand) for pbx in {*pbxs, *leaving}):
             said += f"; {held} call{'' if held == 1 else 's'} in hand"
         if self.daemon.last_reload.is_refused:
             said += "; the configuration file has mistakes, see the log: the one before is in force"
@@ -139,7 +137,7 @@ class Service:
 
     def _switch(self, before: Daemon, new: Daemon) -> None:
         """From here on calls go to the new parts. Nothing is awaited: no call comes between."""
-        serving = {*before.pbxs, *self._leaving}
+        serving = {*before.pbxs, *before.last_reload.leaving}
         in_hand = {task for pbx in serving for task in pbx.in_hand}
         new.parts.switch()
         for pbx in {*serving, *new.pbxs}:
@@ -166,7 +164,8 @@ class Service:
 
     async def _hand_over(self, part: Part, old: Pbx) -> None:
         """End a PBX's old listener once another is logged in there, or its own login is over."""
-        self._leaving.add(old)
+        leaving = self.daemon.last_reload.leaving
+        leaving.add(old)
         waits: float | None = REPLACED_SECONDS
         while not self._is_ending and not old.away.is_set():
             switched = self._switched
@@ -178,7 +177,7 @@ class Service:
                 said = "%s: not logged in with the new settings: the old connection goes on"
                 log.warning(said, old.name)
         await part.stop()
-        self._leaving.discard(old)
+        leaving.discard(old)
         await part.close()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -63,12 +63,14 @@ class WatchedCredential:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What is asked. ``cps`` are the URLs that the configuration names; ``tokens`` gives how many
+    """What is asked. ``leaving`` are connections to PBXs from before a reload, as long as the new
+    ones are not there. ``cps`` are the URLs that the configuration names; ``tokens`` gives how many
     are left, by CPS, for those that want any; ``feeds`` are subscriptions by CPS. ``redis_up`` is
     None where none is used."""
 
     trunks: frozenset[str] = frozenset()
     pbxs: Sequence[WatchedPbx] = ()
+    leaving: Collection[WatchedPbx] = ()
     cps: Sequence[str] = ()
     guards: Sequence[WatchedCps] = ()
     credentials: Sequence[WatchedCredential] = ()
@@ -118,15 +120,28 @@ class ServiceMetrics:
                 (),
                 {(): float(watched.refused())},
             ),
-            *_pbxs(watched.pbxs),
+            *_pbxs(watched),
             *_places(watched, tokens),
             *_certificates(watched, now),
         ]
 
 
-def _pbxs(pbxs: Sequence[WatchedPbx]) -> list[Metric]:
-    ages = {(one.name,): one.heartbeat_age() for one in pbxs}
+def _pbxs(watched: Watched) -> list[Metric]:
+    ages = {(one.name,): one.heartbeat_age() for one in watched.pbxs}
+    before = {
+        (one.name,): age
+        for one in watched.leaving
+        if (age := one.heartbeat_age()) is not None and ages.get((one.name,), age) is None
+    }
+    old = {name: float(name in before) for name in ages}
+    ages |= before
     return [
+        gauge(
+            "pbx_stir_pbx_old_connection",
+            "1 while a connection from before a reload serves, since the new one is not there.",
+            ("pbx",),
+            old,
+        ),
         gauge(
             "pbx_stir_pbx_connected",
             "1 while the PBX takes our heartbeats, else 0.",

@@ -138,6 +138,26 @@ async def test_the_soonest_end_of_the_anchors(tmp_path_factory: Any) -> None:
     assert "pbx_stir_trust_anchors_days_left" not in await told()
 
 
+async def test_an_old_connection_counts_until_the_new_one_is_there() -> None:
+    """It takes our heartbeats; of a PBX that is configured no more nothing is said."""
+    old = FakePbx("a", 0.7)
+    for age, is_old in ((None, 1), (0.2, 0)):
+        found = await told(pbxs=(FakePbx("a", age),), leaving=[old, FakePbx("gone", 0.1)])
+        assert found['pbx_stir_pbx_old_connection{pbx="a"}'] == is_old
+        assert found['pbx_stir_pbx_connected{pbx="a"}'] == 1
+        assert found['pbx_stir_heartbeat_age_seconds{pbx="a"}'] == (0.7 if is_old else 0.2)
+        assert not any("gone" in name for name in found)
+    found = await told(pbxs=(FakePbx("a", None),), leaving=[FakePbx("a", None)])
+    assert found['pbx_stir_pbx_connected{pbx="a"}'] == 0
+    assert found['pbx_stir_pbx_old_connection{pbx="a"}'] == 0
+
+
+async def test_a_refused_configuration_is_shown() -> None:
+    """As long as another than the file's is in force."""
+    assert (await told())["pbx_stir_configuration_refused"] == 0
+    assert (await told(refused=lambda: True))["pbx_stir_configuration_refused"] == 1
+
+
 async def test_redis_is_shown_where_it_is_used() -> None:
     """1 while it answers; no sample where single use is kept in a file."""
     assert (await told(redis_up=lambda: False))["pbx_stir_redis_up"] == 0
