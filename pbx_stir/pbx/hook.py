@@ -37,7 +37,7 @@ _CAME_IN_ID = re.compile(r"[!-~]{0,150}")
 _TRUNK = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _BUDGET = re.compile(r"[0-9]{1,5}")
 _PRESENTATION = re.compile(r"[a-z_]{0,40}")
-_ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]|%[0-9A-Fa-f]{2})*")
+_ENCODED = re.compile(r"(?:[A-Za-z0-9._~-]++|%[0-9A-Fa-f]{2})*+")
 _SAFE = re.compile(r"[A-Za-z0-9 .+@_-]*")
 _HEADERS = re.compile(rf"[0-{MOST_HEADERS}]?")
 # a line of SIP that goes on in the next one (RFC 3261 section 7.3.1), as a PBX may hand it over
@@ -250,6 +250,8 @@ def _decode(value: str, name: str, max_octets: int) -> str:
     # The dialplan cuts before it encodes, so three times as much is the most there can be.
     if len(value) > 3 * max_octets or not _ENCODED.fullmatch(value):
         raise MalformedAnnouncement(f"{name} is malformed")
+    if "%" not in value and len(value) <= max_octets:
+        return value
     octets = re.sub(
         rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), value.encode("ascii")
     )
