@@ -129,6 +129,7 @@ name = "long"
 max_digits = 18
 in_band = true
 present = "123456789012345678"
+endpoints = ["in", "PJSIP/out"]
 [[originator]]
 name = "PJSIP/alice"
 numbers = ["+12125551234"]
@@ -151,6 +152,7 @@ display_name = "Example Inc."
     assert "12125551234" in made.originators["PJSIP/alice"]
     assert "PJSIP/bob" not in made.originators
     assert (trunk.in_band, made.trunks["long"].in_band) == (False, True)
+    assert (trunk.endpoints, made.trunks["long"].endpoints) == (None, ("in", "PJSIP/out"))
     assert made.shown(("PJSIP/alice",), "12125551234") == Shown("Alice Müller")
     assert made.shown(("PJSIP/bob",), "12125551234") == Shown("Example Inc.", "Your order")
 

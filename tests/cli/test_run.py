@@ -173,6 +173,29 @@ async def test_two_pbxs_have_two_names(office: Office, tmp_path: Path) -> None:
     assert found[1].tls is None
 
 
+async def test_what_is_known_of_trunks_outlives_a_reload(office: Office, tmp_path: Path) -> None:
+    """From where calls came in, and what they brought along: another trunk changes nothing."""
+    company = Company("acme", "12125551200", 100, tmp_path / "acme")
+    company.configure(
+        authority=office.authority,
+        trust=office.authority.anchor,
+        cps="https://127.0.0.1:1",
+        cps_ca=office.authority.anchor,
+        routes=["1"],
+        pbxs=[Manager(1)],
+    )
+    before = daemon.build(config.load(company.config))
+    company.config.write_text(company.config.read_text() + '[[trunk]]\nname = "new"\n')
+    after = daemon.build(config.load(company.config), before)
+    for of in (before, after):
+        services = of.reception, of.reception._authentication
+        assert {one._outside for one in services} == {before.reception._outside}
+        assert {one._brought for one in services} == {before.reception._brought}
+    assert "new" in after.reception._authentication._callers.trunks
+    await after.parts.discard()
+    await before.parts.discard()
+
+
 async def test_background_work_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails off the call path is logged and tried again."""
     slept: list[float] = []

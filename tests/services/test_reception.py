@@ -27,7 +27,7 @@ from pbx_stir.services.candidates import Candidate
 from pbx_stir.services.reception import Clocks, Reception, Record
 from pbx_stir.services.used import Claim, Use, UsedPassports
 from pbx_stir.services.verification import VerificationService
-from tests.services.world import NOW, World, call
+from tests.services.world import CALLERS, NOW, World, call
 
 
 @dataclass
@@ -266,6 +266,23 @@ async def test_what_a_call_brought_is_forgotten_where_its_verdict_is_not_taken(
     desk.pbx.takes = taken
     await desk.reception.receive(call(), desk.pbx)
     assert len(brought) == kept
+
+
+async def test_where_calls_come_in_is_remembered_whatever_becomes_of_them() -> None:
+    """An inbound hook says whose channel it runs on; an outbound one teaches nothing."""
+
+    async def does(call: Call) -> Outcome:
+        raise RuntimeError
+
+    desk = Desk(does)
+    outside = desk.reception._outside
+    await desk.reception.receive(call(placed_by="PJSIP/in", came_in="carrier"), desk.pbx)
+    await desk.reception.receive(call(Direction.OUTBOUND, placed_by="PJSIP/alice"), desk.pbx)
+    known = [
+        outside.trunk_of(call(Direction.OUTBOUND, placed_by=name), CALLERS)
+        for name in ("PJSIP/in", "PJSIP/alice")
+    ]
+    assert known == ["carrier", ""]
 
 
 async def test_more_calls_than_are_admitted_are_answered_at_once() -> None:
