@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -70,11 +71,11 @@ def _link(page: Path, found: re.Match[str]) -> str:
 
 def build(target: Path) -> int:
     """Build the site there with ``mkdocs build --strict``; gives its exit status."""
-    folder = REPOSITORY / ".site"
-    shutil.rmtree(folder, ignore_errors=True)
-    lay_out(folder / "pages")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
     command += ["--config-file", str(SETTINGS), "--site-dir", str(target.absolute())]
-    # what its makers say of their next version is in docs/dependencies.md
-    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
+    with tempfile.TemporaryDirectory() as folder:
+        lay_out(Path(folder))
+        # what its makers say of their next version is in docs/dependencies.md
+        told = {"PBX_STIR_PAGES": folder, "NO_MKDOCS_2_WARNING": "1"}
+        environment = os.environ | told
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False).returncode
