@@ -171,8 +171,11 @@ def _board(loaded: Loaded, parts: Parts, told: list[Callable[[Line], None]]) -> 
     # by itself, since a board with a new token begins before the one it replaces ends
     listener = parts.keep("socket of the board", section.listen, bind)
 
+    # who has logged out stays out
+    ended: dict[str, float] = parts.keep("ended sessions of the board", None, lambda _: {})
+
     def serve(part: Part) -> None:
-        part.hold(serving(settings, feed, listener))
+        part.hold(serving(settings, feed, listener, ended))
 
     parts.keep("board", with_files(loaded, section), serve)
 

@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from lab.companies import Authority
@@ -244,6 +246,31 @@ async def test_the_status_tells_who_is_away(scene: Scene) -> None:
         part(made, "PBX pbx").running[0].cancel()
         await asyncio.wait(part(made, "PBX pbx").running)
         assert not made.is_alive()
+
+
+async def test_who_has_logged_out_of_the_board_stays_out(scene: Scene) -> None:
+    """Also when the board has new settings."""
+    scene.cps.let.set()
+    token = scene.company.folder / "board.token"
+    token.touch(mode=0o600)
+    token.write_text("t" * 32)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    add(scene, f'\n[board]\nlisten = "{url[7:]}"\ntoken_file = "board.token"\n')
+    async with (
+        running(config.load(scene.company.config)) as made,
+        aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as thief,
+    ):
+        assert (await browser.post(f"{url}/login", data={"token": "t" * 32})).status == 200
+        copied = {"Cookie": "; ".join(f"{x.key}={x.value}" for x in browser.cookie_jar)}
+        assert (await thief.get(f"{url}/words.json", headers=copied)).status == 200
+        await browser.post(f"{url}/logout")
+        change(scene, "[board]\n", "[board]\nsession_hours = 20.0\n")
+        before = part(made, "board")
+        assert await made.reload()
+        assert part(made, "board") is not before
+        assert (await thief.get(f"{url}/words.json", headers=copied)).status == 401
 
 
 async def test_a_failing_reload_ends_nothing(

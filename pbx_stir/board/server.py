@@ -60,6 +60,7 @@ class Board:
         self,
         settings: BoardSettings,
         feed: Feed,
+        ended: dict[str, float] | None = None,
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
@@ -68,7 +69,7 @@ class Board:
         self._feed = feed
         self._now = now
         self._clock = clock
-        self._sessions = Sessions(settings.token, settings.session_seconds)
+        self._sessions = Sessions(settings.token, settings.session_seconds, ended)
         self._tries = PeerBuckets(TRIES_PER_SECOND, TRIES)
         # the prefix has browsers refuse a cookie that came without TLS or for a whole domain
         self._cookie = "__Host-pbx_stir_board" if settings.is_secure else "pbx_stir_board"
@@ -213,16 +214,19 @@ def _see(where: str) -> web.Response:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: BoardSettings, feed: Feed, listener: Listener | None = None
+    settings: BoardSettings,
+    feed: Feed,
+    listener: Listener | None = None,
+    ended: dict[str, float] | None = None,
 ) -> AsyncIterator[str]:
     """Serve the board as long as the context lasts; give its URL.
 
-    A ``listener`` that is given stays open at the end, for the board that comes next. Raises
-    ``ConfigurationError`` where the port is taken.
+    A ``listener`` that is given stays open at the end, for the board that comes next; ``ended``
+    tells that one who has logged out. Raises ``ConfigurationError`` where the port is taken.
     """
     taken = listener or Listener(settings.host, settings.port, "the board")
     try:
-        board = Board(settings, feed)
+        board = Board(settings, feed, ended)
         runner = web.AppRunner(board.application(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:

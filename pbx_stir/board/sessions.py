@@ -17,13 +17,17 @@ _LONGEST: Final = 200
 
 
 class Sessions:
-    """The sessions under one token, each ``seconds`` long. Moments are seconds since the epoch."""
+    """The sessions under one token, each ``seconds`` long. Moments are seconds since the epoch.
 
-    def __init__(self, token: str, seconds: float) -> None:
+    ``ended``: who has logged out, by cookie, and when that would have ended by itself. It is handed
+    on to the sessions of a board with other settings.
+    """
+
+    def __init__(self, token: str, seconds: float, ended: dict[str, float] | None = None) -> None:
         self._token = hashlib.sha256(token.encode()).digest()
         self._key = hmac.digest(token.encode(), b"pbx-stir board session v1", "sha256")
         self._seconds = seconds
-        self._ended: dict[str, float] = {}
+        self._ended: dict[str, float] = {} if ended is None else ended
 
     def admits(self, given: str) -> bool:
         """Whether ``given`` is the token, in a time that does not say how much of it is right."""
@@ -46,14 +50,14 @@ class Sessions:
 
     def end(self, cookie: str, now: float) -> None:
         """Log out: forget a session until it would have ended by itself."""
-        left = self.left(cookie, now)
-        if not left:
+        if not self.left(cookie, now):
             return
         for old in [one for one, until in self._ended.items() if until <= now]:
             del self._ended[old]
         while len(self._ended) >= MOST_ENDED:
             del self._ended[next(iter(self._ended))]
-        self._ended[cookie] = now + left
+        # its own end: sessions may be longer by then
+        self._ended[cookie] = float(cookie.partition(".")[0])
 
     def _mac(self, said: str) -> str:
         return hmac.new(self._key, said.encode(), "sha256").hexdigest()

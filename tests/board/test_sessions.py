@@ -53,6 +53,18 @@ def test_logging_out_ends_a_session() -> None:
     assert len(made._ended) == sessions.MOST_ENDED
 
 
+def test_who_has_logged_out_stays_out() -> None:
+    """Also at a board with other settings that is told, however long its sessions are."""
+    ended: dict[str, float] = {}
+    first = Sessions(TOKEN, 2 * HOUR, ended)
+    out, other = first.new(NOW), first.new(NOW)
+    Sessions(TOKEN, HOUR, ended).end(out, NOW)
+    last = Sessions(TOKEN, 9 * HOUR, ended)
+    last.end(last.new(NOW), NOW + HOUR + 1)
+    assert last.left(out, NOW + HOUR + 1) == 0
+    assert last.left(other, NOW) == 2 * HOUR
+
+
 def test_cookies_differ_and_tell_nothing() -> None:
     """Two sessions of one moment are two, and no token stands in them."""
     made = Sessions(TOKEN, HOUR)
