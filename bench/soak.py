@@ -212,7 +212,7 @@ def measure(minutes: float, say: Say) -> Report:
             say("waiting for the last calls")
             quiet(world)
             soak.look()
-            return _report(world, soak, loaded, min(WARM_UP_SECONDS, seconds / 4))
+            return _report(world, soak, loaded, min(WARM_UP_SECONDS, 0.4 * seconds))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

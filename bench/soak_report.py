@@ -72,12 +72,16 @@ class Allowed(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """Lines of one kind: whose, how many, and why they may be there; empty where they may not."""
+    """Lines of one kind: whose, how many, and why they may be there; empty where they may not.
+
+    ``at`` is when the last one was found.
+    """
 
     who: str
     line: str
     count: int
     why: str
+    at: float
 
 
 class Flatness(msgspec.Struct, frozen=True):
@@ -187,11 +191,16 @@ def explained(
 ) -> tuple[Explained, ...]:
     """Match every line with what allows it; numbers in it do not make it another kind."""
     counts: collections.Counter[tuple[str, str, str]] = collections.Counter()
+    last: dict[tuple[str, str, str], float] = {}
     for one in said:
         why = next((each.why for each in allowed if _allows(each, one, steps)), "")
         kind = re.sub(r"\d+(?:[.\-]\d+)*", "#", one.line)[:160]
         counts[one.who, kind, why] += 1
-    return tuple(Explained(who, line, count, why) for (who, line, why), count in counts.items())
+        last[one.who, kind, why] = one.at
+    return tuple(
+        Explained(who, line, count, why, last[who, line, why])
+        for (who, line, why), count in counts.items()
+    )
 
 
 def _allows(allowed: Allowed, said: Said, steps: Sequence[Step]) -> bool:
@@ -228,7 +237,8 @@ def render(report: Report) -> str:
         for one in report.flatness
     ]
     lines = [
-        f"{one.count} x {one.who}: {one.line}\n    {one.why or 'NOT EXPLAINED'}"
+        f"{one.count} x {one.who}, last at {one.at:.0f} s: {one.line}\n"
+        f"    {one.why or 'NOT EXPLAINED'}"
         for one in report.said
     ]
     return "\n\n".join(

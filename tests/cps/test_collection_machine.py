@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pbx_stir.cps.dummies import Dummies, EpochSecrets
 from pbx_stir.cps.retrieving import Retrieving
 from pbx_stir.cps.store import ENTRY_OVERHEAD_OCTETS, Entry, MemoryStore
 from pbx_stir.stir import sealing
+from tests.cps.test_dummies import Drawing
 
 _T = TypeVar("_T")
 LIFETIME = 10
@@ -76,7 +77,7 @@ class CollectionMachine(RuleBasedStateMachine):
             max_entries_of_a_number=MOST_OF_A_NUMBER,
             max_octets=MOST_IN_ALL * (OCTETS + ENTRY_OVERHEAD_OCTETS),
         )
-        self.secrets = EpochSecrets()
+        self.secrets = EpochSecrets(Drawing())
         # fewer numbers than are looked at are kept ready
         self.dummies = Dummies(
             LIFETIME, epoch_secrets=self.secrets, epoch_seconds=EPOCH_SECONDS, cached=2
@@ -122,6 +123,17 @@ class CollectionMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Time goes by, with a sweep or without."""
         self.now += seconds
+
+    @precondition(lambda self: self.stored or self.seen)
+    @rule(data=st.data())
+    def wait_for_an_end(self, data: st.DataObject) -> None:
+        """Until the very moment at which an entry is over, or the last one before."""
+        # the made-up ones' ends are whole microseconds: a float is not exactly there
+        ends = [one.at + LIFETIME - off for one in self.stored[-3:] for off in (0, 0.001)]
+        made_up = list(self.seen.values())[-3:]
+        ends += [one.entry.arrival + LIFETIME + off for one in made_up for off in (-1e-5, 1e-5)]
+        end = data.draw(st.sampled_from(ends))
+        self.now = max(self.now, end)
 
     @rule()
     def sweep(self) -> None:
