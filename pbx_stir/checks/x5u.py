@@ -23,6 +23,8 @@ from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.x5u import EgressRule
 
 SECONDS: Final = 5.0
+# RFC 6761 section 6.4: there is no such host; chosen where the certificate is published nowhere
+_NOWHERE: Final = ".invalid"
 
 
 async def check_x5u(loaded: Loaded, index: int) -> AsyncIterator[Finding]:
@@ -41,6 +43,13 @@ async def check_x5u(loaded: Loaded, index: int) -> AsyncIterator[Finding]:
         # has its own finding
         return
     needed = _is_needed(loaded)
+    if (urlsplit(one.x5u).hostname or "").lower().endswith(_NOWHERE):
+        await fetcher.close()
+        if needed:
+            what = f"{one.x5u} is a place that cannot be, and PASSporTs travel without certificates"
+            hint = "publish the certificate file over https, and say where: x5u"
+            yield error("x5u-unreachable", what, where, hint)
+        return
     try:
         body = (await fetcher.fetch(one.x5u)).body
     except PbxStirError as wrong:

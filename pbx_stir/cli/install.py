@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wishes(args: argparse.Namespace) -> Wishes:
-    from pbx_stir.installing.wishes import X5U_EXAMPLE, Wishes
+    from pbx_stir.installing.wishes import X5U_NOWHERE, Wishes
 
     split = [one.rpartition(":") for one in getattr(args, "trunk_context", [])]
     if any(not colon for _, colon, _ in split):
@@ -122,7 +122,7 @@ def _wishes(args: argparse.Namespace) -> Wishes:
         country_code=args.country_code,
         certificate=args.certificate,
         key=args.key,
-        x5u=args.x5u or X5U_EXAMPLE,
+        x5u=args.x5u or X5U_NOWHERE,
         trust=tuple(args.trust),
         with_cps=args.with_cps,
         **{name: getattr(args, name, False) for name in flags},

@@ -301,6 +301,16 @@ def failures_mapped() -> Iterator[None]:
     except aiohttp.ClientHttpProxyError as error:
         # not the error's own text, which has the request's header fields in it
         raise CpsUnavailable(f"the proxy answered with status {error.status}") from None
+    except aiohttp.ClientConnectorSSLError as error:
+        if "WRONG_VERSION_NUMBER" in str(error):
+            said = f"{error.host}:{error.port} speaks no TLS, as if it were http, not https"
+            raise CpsUnavailable(said) from error
+        raise CpsUnavailable(f"tls: {_first_line(error.os_error)}") from error
+    except aiohttp.ClientConnectorError as error:
+        # its own text speaks of "ssl:default" where there is none
+        why = error.os_error.strerror or _first_line(error.os_error)
+        said = f"cannot connect to {error.host}:{error.port}: {why}"
+        raise CpsUnavailable(said) from error
     except Exception as error:
         # In the call path nothing may raise, whatever it was.
         raise CpsUnavailable(f"{type(error).__name__}: {_first_line(error)}") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
-from pbx_stir.installing.wishes import Wishes
+from pbx_stir.installing.wishes import X5U_NOWHERE, Wishes
 
 _CPS_HERE: Final = "http://127.0.0.1:8480"
 
@@ -61,11 +61,14 @@ def cps_configuration(wishes: Wishes) -> str:
 
 
 def _credential(wishes: Wishes) -> str:
+    x5u = f'x5u = "{wishes.x5u}"'
+    if wishes.x5u == X5U_NOWHERE:
+        x5u = f"{x5u}    # published nowhere: it travels sealed with each PASSporT"
     lines = [
         "[[credential]]",
         'certificate = "/etc/pbx-stir/company.pem"',
         'key = "/etc/pbx-stir/company.key"',
-        f'x5u = "{wishes.x5u}"',
+        x5u,
     ]
     if wishes.certificate is None:
         lines = ["# what calls are signed with, and where its certificate is published", *lines]

@@ -9,7 +9,8 @@ from pathlib import Path
 from pbx_stir.errors import MalformedNumber, UsageError
 from pbx_stir.stir.number_set import NumberSet
 
-X5U_EXAMPLE = "https://cert.example.com/company.pem"
+# RFC 6761 section 6.4: no such host. Sealed PASSporTs have their certificates with them
+X5U_NOWHERE = "https://x5u.invalid/company.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Wishes:
     country_code: str = ""
     certificate: Path | None = None
     key: Path | None = None
-    x5u: str = X5U_EXAMPLE
+    x5u: str = X5U_NOWHERE
     trust: tuple[Path, ...] = ()
     with_cps: bool = False
 

@@ -103,6 +103,7 @@ def test_nothing_is_left_out_that_keeps_the_service_from_starting() -> None:
     # under other names: what they look at is taken apart further
     elsewhere = {
         "check_credentials": "check_credential",
+        "check_kept": "never_signed",
         "check_trust": "check_anchors",
         "check_proxies": "proxy_of",
         "check_single_use": "check_redis",

@@ -34,14 +34,14 @@ def test_one_credential_that_is_wrong_hides_no_other(setup: Setup) -> None:
 
 
 def test_times(setup: Setup) -> None:
-    """A certificate for seven days, looked at from before to after."""
+    """A certificate for seven days, a day old, looked at from before to after."""
     assert setup.offline(NOW - 2 * DAY) == ["certificate-not-yet-valid"]
     assert setup.offline(NOW + 8 * DAY) == ["certificate-expired"]
-    for days, severity in ((6.5, "error"), (5, "warning")):
+    for days, severity in ((5.5, "error"), (4, "warning")):
         [found] = files_of(setup.loaded, NOW + days * DAY)
         assert (found.code, found.severity.value) == ("certificate-expires", severity)
     # a certificate that is made for a week is renewed within the week
-    assert setup.offline(NOW + 4 * DAY) == []
+    assert setup.offline(NOW + 3 * DAY) == []
 
 
 def test_whom_it_is_from(setup: Setup, tmp_path: Path) -> None:

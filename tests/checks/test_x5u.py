@@ -54,3 +54,14 @@ async def test_a_credential_that_is_wrong_has_its_own_finding(setup: Setup) -> N
     (setup.folder / "acme.key").unlink()
     setup.serve_nothing()
     assert await found(setup) == []
+
+
+@pytest.mark.parametrize(("table", "codes"), [("", []), ("in_band = true\n", ["x5u-unreachable"])])
+async def test_a_place_that_is_nowhere_on_purpose(
+    setup: Setup, table: str, codes: list[str]
+) -> None:
+    """Nothing to do while everything is sealed with its certificates, else an error."""
+    setup.change('country_code = "1"\n', f'country_code = "1"\n{table}')
+    url = setup.loaded.values.credential[0].x5u
+    setup.change(url, "https://our-group.invalid/acme.pem")
+    assert [one.code for one in await found(setup)] == codes

@@ -150,3 +150,23 @@ def test_whatever_is_raised_is_unavailable() -> None:
         assert len(mapped.value.message) < 200
     with pytest.raises(MalformedAnswer), failures_mapped():
         raise MalformedAnswer("ours")
+
+
+async def test_a_url_with_the_wrong_scheme_is_said_in_words() -> None:
+    """https where plain HTTP is spoken: said so, and not in the words of a TLS library."""
+
+    async def speaks_plainly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(16)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(speaks_plainly, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    exchange = Exchange(allow_plain=True)
+    async with server:
+        with pytest.raises(CpsUnavailable, match="speaks no TLS, as if it were http"):
+            await sent(exchange, f"https://127.0.0.1:{port}")
+    with pytest.raises(CpsUnavailable, match=f"cannot connect to 127.0.0.1:{port}: ") as mapped:
+        await sent(exchange, f"http://127.0.0.1:{port}")
+    assert "ssl" not in mapped.value.message
+    await exchange.close()
