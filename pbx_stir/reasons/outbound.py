@@ -78,8 +78,8 @@ OUTBOUND: Final[Mapping[Reason, Explanation]] = {
         "`numbers`. A call that came in by a trunk is never signed as one of yours.",
         (
             "A call from outside is forwarded: a stranger's never leaves with your signature.",
-            "Users call by the endpoint that calls come in from, as the detail says: see `endpoints` "
-            "of [[trunk]].",
+            "Users call by the endpoint of a trunk, as the detail says: see `endpoints` of "
+            "[[trunk]].",
             "A Local channel places it for a channel that has gone, as after a transfer.",
             "A phone shows a number that is another's.",
         ),
