@@ -15,7 +15,7 @@ from tests.services.world import ALICE, CALLERS, TRUNK, call
 
 
 def _in(placed_by: str, **changes: object) -> Call:
-    return call(placed_by=placed_by, came_in="carrier", **changes)
+    return call(Direction.INBOUND, placed_by=placed_by, came_in="carrier", **changes)
 
 
 def _out(placed_by: str, **changes: object) -> Call:
