@@ -130,6 +130,7 @@ def _issue(args: argparse.Namespace) -> int:
         time.time(),
         args.days,
     )
+    authority_members.say_others(folder, authority, args.name, listed)
     authority.note(leaf, args.name)
     write(key_file, pem_key(key), 0o600)
     write(certificate_file, pem(leaf), 0o644)
@@ -150,6 +151,11 @@ def tn_auth_list(numbers: list[str], spcs: list[str]) -> TnAuthList:
         raise UsageError(f"--numbers: {error.message}", hint=error.hint) from error
     if wanted.prefixes:
         raise UsageError("--numbers: a certificate lists ranges, not prefixes")
+    for item in items:
+        plain = [one for one in item.split("-") if one and not one.startswith("+")]
+        for one in plain:
+            digits_of_it = "".join(filter(str.isdigit, one))
+            print(f"note: {one} is taken as +{digits_of_it}: write the country code, with a +")
     spans = [
         (f"{first:0{digits}d}", last - first + 1)
         for digits, row in sorted(wanted.ranges.items())

@@ -83,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Take the file up. Raises ``UsageError``, ``ConfigurationError``."""
     from pbx_stir.certificates.group import parse_group
+    from pbx_stir.checks.unit import unit_of
 
     try:
         read = parse_group(octets_of(args.group))
@@ -111,6 +112,9 @@ def run(args: argparse.Namespace) -> int:
         print("to do: [[trunk]]: its name in the dialplan, country_code, how it writes numbers")
     for note in _notes(read.group, member, place, _outside(text, configuration)):
         print(f"to do: {note}")
+    unit = unit_of(configuration)
+    if unit is not None:
+        print(f"to do: systemctl reload-or-restart {unit.name}")
     return 0
 
 

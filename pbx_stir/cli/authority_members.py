@@ -116,6 +116,24 @@ def admit(
     return 0
 
 
+def say_others(folder: Path, authority: Authority, name: str, listed: TnAuthList) -> None:
+    """Say which members of the group have numbers that somebody else is certified for now."""
+    from pbx_stir.certificates import group as groups
+    from pbx_stir.stir.number_set import NumberSet
+
+    wanted = NumberSet.parse(groups.numbers_of(listed)).ranges
+    for one in _group(folder / GROUP_FILE, authority.certificate).member:
+        theirs = NumberSet.parse(one.numbers).ranges
+        shared = any(
+            first <= end and begin <= last
+            for digits, row in wanted.items()
+            for first, last in row
+            for begin, end in theirs.get(digits, ())
+        )
+        if shared and one.name != name:
+            print(f"note: {one.name} has some of these numbers: {', '.join(one.numbers)}")
+
+
 def checked_name(name: str) -> str:
     """A name that messages, files and lists show as it is. Raises ``UsageError``."""
     from pbx_stir.certificates.group import is_name

@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print_calls(chosen, wanted, args)
     _say_what_was_met(reading)
+    _say_unknown_trunk(args)
     return 0
 
 
@@ -96,6 +97,8 @@ def _wanted(args: argparse.Namespace) -> Wanted:
 
     now = datetime.now(UTC).astimezone()
     number = None
+    if args.reason:
+        _check_reason(args.reason)
     if args.number is not None:
         number = picking.Number(args.number, lambda digits: _hash(args, digits))
     return picking.Wanted(
@@ -107,6 +110,35 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         since=picking.moment(args.since, now) if args.since else None,
         until=picking.moment(args.until, now) if args.until else None,
     )
+
+
+def _check_reason(word: str) -> None:
+    """Refuse a word that no call can have. Raises UsageError."""
+    import difflib
+
+    from pbx_stir.services.call import Reason
+
+    words = [one.value for one in Reason]
+    if word not in words:
+        close = difflib.get_close_matches(word, words, n=1)
+        hint = f"did you mean {close[0]}?" if close else "dialplan/README.md lists them"
+        raise UsageError(f"no reason word: {word[:80]!r}", hint=hint)
+
+
+def _say_unknown_trunk(args: argparse.Namespace) -> None:
+    """Where no call was shown of a trunk that the configuration does not have: say so."""
+    from pbx_stir import config
+    from pbx_stir.errors import ConfigurationError
+
+    if not args.trunk or args.log:
+        return
+    try:
+        known = [one.name for one in config.load(Path(args.config)).values.trunk]
+    except ConfigurationError:
+        return
+    if args.trunk not in known:
+        named = ", ".join(known) or "none"
+        print(f"pbx-stir calls: no trunk {args.trunk!r} is configured: {named}", file=sys.stderr)
 
 
 def _hash(args: argparse.Namespace, digits: str) -> str:
@@ -164,6 +196,9 @@ def _read(
                 continue
             path = Path(name)
             if not path.exists():
+                if not args.log and path.parent.is_dir():
+                    print(f"pbx-stir calls: no call yet: {path} is not there", file=sys.stderr)
+                    return
                 raise UsageError(f"cannot read {path}: there is no such file")
             try:
                 yield from reading.files(path, holding, since.timestamp() if since else 0.0)
@@ -271,7 +306,9 @@ def _follow_stream(
 
 
 def _unreadable(path: Path, error: OSError) -> UsageError:
-    hint = "the log is readable for its user and group" * isinstance(error, PermissionError)
+    hint = ""
+    if isinstance(error, PermissionError):
+        hint = "as root, or as the service's user (pbx-stir), or in the log's group"
     return UsageError(f"cannot read {path}: {error.strerror or error}", hint=hint)
 
 

@@ -175,7 +175,7 @@ def _plan(machine: Machine, args: argparse.Namespace) -> Plan:
 
 def _undo(machine: Machine, args: argparse.Namespace) -> int:
     from pbx_stir.installing.applying import undo
-    from pbx_stir.installing.asterisk import hooks_left
+    from pbx_stir.installing.asterisk import hooks_left, reloads
     from pbx_stir.installing.service import UNITS, USER
 
     journal_file = _journal(machine, args)
@@ -197,7 +197,7 @@ def _undo(machine: Machine, args: argparse.Namespace) -> int:
         _say(f"{one.path}: {one.what}")
     after: list[tuple[str, ...]] = [("systemctl", "daemon-reload")] if units else []
     if args.pbx == "asterisk" and not args.etc:
-        after += [("asterisk", "-rx", "manager reload"), ("asterisk", "-rx", "dialplan reload")]
+        after += reloads(Path(one.path).name for one in journal.entries)
     elif args.pbx == "freeswitch" and not args.etc:
         after.append(("fs_cli", "-x", "reloadxml"))
     status = _run_all(after if start else []) or status
@@ -213,11 +213,11 @@ def _journal(machine: Machine, args: argparse.Namespace) -> JournalFile:
 
 
 def _run_all(commands: Sequence[Sequence[str]]) -> int:
-    from pbx_stir.installing.machine import run as run_command
+    from pbx_stir.installing.commands import carry_out
 
     status = 0
     for command in commands:
-        wrong = run_command(command)
+        wrong = carry_out(command)
         _say(f"{shlex.join(command)}: {wrong or 'done'}")
         status = 1 if wrong else status
     return status

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +28,8 @@ from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.tally import Tally
 from pbx_stir.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 5.0
 _BACKLOG = 1024
@@ -156,6 +159,14 @@ def _bind(settings: CpsSettings) -> socket.socket:
             f"cps cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
             hint="another process may have the port",
         ) from error
+    others = {str(one[4][0]) for one in found} - {str(address[0])}
+    if others:
+        log.warning(
+            "cps: %s is %s, and also %s, where it does not listen",
+            settings.host,
+            address[0],
+            ", ".join(sorted(others)),
+        )
     listener.setblocking(False)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         # Inherited by every connection: a peer that closes its window for ever is cut off.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from pbx_stir.errors import ConfigurationError
 from pbx_stir.installing import blocks, conf_file
 from pbx_stir.installing.blocks import Style
 from pbx_stir.installing.changes import Change, Plan
+from pbx_stir.installing.commands import asks_asterisk
 from pbx_stir.installing.configuration import ASTERISK
 from pbx_stir.installing.machine import Machine
 from pbx_stir.installing.service import existing_secret, plan_service
@@ -26,6 +27,8 @@ from pbx_stir.installing.wishes import Wishes
 
 ETC: Final = "/etc/asterisk"
 OWN_FILES: Final = ("pbx-stir.conf", "pbx-stir-test.conf")
+# those of modules that have to be told when their file has changed
+_MODULE_FILES: Final = ("cdr_custom.conf", "cel.conf")
 _DEEPEST: Final = 8
 # what the administrator turns, and our own lines beside it
 _SWITCH: Final = re.compile(r"\s*(STIR_[A-Za-z0-9_.-]+)\s*=")
@@ -306,15 +309,19 @@ def _left(wishes: Wishes, hooks: Sequence[str]) -> tuple[str, ...]:
     return tuple(told)
 
 
+def reloads(names: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """The commands that have Asterisk read its files of these names, and always its dialplan."""
+    changed = set(names)
+    modules = [one.removesuffix(".conf") for one in _MODULE_FILES if one in changed]
+    said = ["manager reload", "dialplan reload", *(f"module reload {one}" for one in modules)]
+    return tuple(asks_asterisk(one) for one in said)
+
+
 def _reloads(machine: Machine, wishes: Wishes) -> tuple[tuple[str, ...], ...]:
     if not machine.here or wishes.etc not in {"", ETC}:
         return ()
-    modules = ["manager", "dialplan"]
-    modules += ["cdr_custom"] if wishes.cdr else []
-    modules += ["cel"] if wishes.cel else []
-    named = {"manager": "manager reload", "dialplan": "dialplan reload"}
-    said = [named.get(one, f"module reload {one}") for one in modules]
-    return tuple(("asterisk", "-rx", one) for one in said)
+    wanted = zip(_MODULE_FILES, (wishes.cdr, wishes.cel), strict=True)
+    return reloads(name for name, is_wanted in wanted if is_wanted)
 
 
 def _sample(name: str) -> str:

@@ -36,7 +36,10 @@ def starting_configuration(wishes: Wishes, pbx: Pbx) -> str:
         'state_dir = "/var/lib/pbx-stir"\n',
         pbx.section(),
         _credential(wishes),
-        *(_trunk(name, numbers, wishes.country_code) for name in wishes.trunks or ("carrier-1",)),
+        *(
+            trunk_table(name, numbers, wishes.country_code)
+            for name in wishes.trunks or ("carrier-1",)
+        ),
         _verification(wishes),
         _directory(wishes, numbers),
         '[call_log]\nfile = "/var/log/pbx-stir/calls.jsonl"\n',
@@ -76,7 +79,8 @@ def _credential(wishes: Wishes) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _trunk(name: str, numbers: str, country_code: str) -> str:
+def trunk_table(name: str, numbers: str, country_code: str) -> str:
+    """One ``[[trunk]]``; ``numbers`` are as TOML has them, without brackets."""
     said = f"numbers = [{numbers}]" if numbers else 'numbers = []  # "+12125551200-+12125551299"'
     lines = ["[[trunk]]", f'name = "{name}"', f'country_code = "{country_code}"', said]
     return "\n".join(lines) + "\n"

@@ -6,13 +6,20 @@ Plans only; what is read is read through the machine.
 from __future__ import annotations
 
 import os
+import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from pbx_stir.errors import UsageError
 from pbx_stir.installing.changes import Change, Folder, Owner, Plan
-from pbx_stir.installing.configuration import Pbx, cps_configuration, starting_configuration
+from pbx_stir.installing.configuration import (
+    Pbx,
+    cps_configuration,
+    starting_configuration,
+    trunk_table,
+)
 from pbx_stir.installing.machine import Machine
 from pbx_stir.installing.shipped import shipped
 from pbx_stir.installing.wishes import Wishes
@@ -25,6 +32,7 @@ JOURNALS: Final = "/var/lib/pbx-stir-install"
 UNITS: Final = "/etc/systemd/system"
 PROGRAM: Final = "/opt/pbx-stir/bin/pbx-stir"
 COMMAND: Final = "/usr/local/bin/pbx-stir"
+_PROGRAM_OF: Final = re.compile(rb"(?m)^ExecStart=\S+")
 _HIDDEN_FROM_SERVICES: Final = ("/home/", "/root/", "/run/user/")
 
 
@@ -75,7 +83,10 @@ def _configuration(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
     path = machine.path(CONFIGURATION)
     old = machine.to_change(path)
     if old is not None:
+        for source in (wishes.certificate, wishes.key, *wishes.trust):
+            _octets(machine, source)
         left = [] if pbx.table.encode() in old else [f"add to {path}:\n\n{pbx.section()}"]
+        left += _missing_trunks(path, old, wishes)
         if wishes.numbers or wishes.certificate or wishes.trust or wishes.with_cps:
             left.append(
                 f"{path} is there: --numbers, --certificate, --trust … change nothing in it"
@@ -100,6 +111,23 @@ def _configuration(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
     return Plan(tuple(changes), left=tuple(left))
 
 
+def _missing_trunks(path: Path, octets: bytes, wishes: Wishes) -> list[str]:
+    """The trunks of ``wishes`` that a configuration does not have: their calls are unsigned."""
+    try:
+        trunks = tomllib.loads(octets.decode()).get("trunk", [])
+        known = {one.get("name") for one in trunks}
+    except (ValueError, AttributeError, TypeError):
+        # what is wrong with it, check says
+        return []
+    missing = [one for one in wishes.trunks if one not in known]
+    numbers = ", ".join(f'"{one}"' for one in wishes.numbers)
+    return [
+        f"add to {path}, then systemctl reload pbx-stir:\n\n"
+        f"{trunk_table(one, numbers, wishes.country_code)}"
+        for one in missing
+    ]
+
+
 def _fill_in(path: Path) -> str:
     return f"fill in {path}: certificate, anchors, numbers, routes; then start the service"
 
@@ -107,11 +135,17 @@ def _fill_in(path: Path) -> str:
 def _copied(
     machine: Machine, source: Path, name: str, mode: int, *, secret: bool = False
 ) -> Change:
-    octets = machine.read(source)
+    path = machine.path(name)
+    octets = _octets(machine, source)
+    return Change(path, machine.to_change(path), octets, mode, OURS, secret=secret)
+
+
+def _octets(machine: Machine, source: Path | None) -> bytes:
+    """The octets of a file that was named. Raises UsageError where it is not there."""
+    octets = b"" if source is None else machine.read(source)
     if octets is None:
         raise UsageError(f"no file {source}")
-    path = machine.path(name)
-    return Change(path, machine.to_change(path), octets, mode, OURS, secret=secret)
+    return octets
 
 
 def unit(name: str, program: str, credentials: Sequence[str] = ()) -> bytes:
@@ -130,6 +164,7 @@ def _units(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
         wanted.insert(0, (cps, unit(cps, program)))
     changes = []
     after: list[tuple[str, ...]] = []
+    left: list[str] = []
     whole = bool(wishes.trust) or machine.read(machine.path(CONFIGURATION)) is not None
     for name, octets in wanted:
         path = machine.path(f"{UNITS}/{name}")
@@ -137,14 +172,23 @@ def _units(machine: Machine, wishes: Wishes, pbx: Pbx) -> Plan:
         changes.append(Change(path, old, octets, shipped=True))
         if old != octets:
             after.append(("systemctl", "enable", name))
-            if whole:
+            if name == cps and old is not None and _is_moved(old, octets):
+                left.append(
+                    f"{name} runs on as it was: entries of the last 30 s in its memory go with a "
+                    f"restart. At a quiet moment: systemctl restart {name}"
+                )
+            elif whole:
                 after.append(("systemctl", "restart", name))
     if after:
         after.insert(0, ("systemctl", "daemon-reload"))
-    left: tuple[str, ...] = ()
     if program.startswith(_HIDDEN_FROM_SERVICES):
-        left = (f"services do not see {program}: install pbx_stir in /opt/pbx-stir",)
-    return Plan(tuple(changes), after=tuple(after) if machine.here else (), left=left)
+        left.append(f"services do not see {program}: install pbx_stir in /opt/pbx-stir")
+    return Plan(tuple(changes), after=tuple(after) if machine.here else (), left=tuple(left))
+
+
+def _is_moved(old: bytes, new: bytes) -> bool:
+    """Whether two units differ in where the program is, and in nothing else."""
+    return _PROGRAM_OF.sub(b"ExecStart=", old) == _PROGRAM_OF.sub(b"ExecStart=", new)
 
 
 def _without_systemd(machine: Machine, wishes: Wishes) -> Plan:

@@ -117,3 +117,11 @@ def test_help_tells_of_revocation(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["authority", "--help"])
     assert "revocation" in capsys.readouterr().out.lower()
+
+
+def test_numbers_without_a_plus(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What they were taken for is said: a national number is another country's number."""
+    assert issue(folder, "--numbers", "2125551200,+12125551201") == 0
+    said = capsys.readouterr().out
+    assert said.count("is taken as") == 1
+    assert "2125551200 is taken as +2125551200" in said

@@ -205,3 +205,16 @@ def test_a_name_is_seen_as_it_is(
     options = ["--request", asked, "--numbers", ALICE, "--cps", CPS, "--name", name]
     assert main(["authority", "issue", str(folder), *options]) == 2
     assert "not a name" in capsys.readouterr().err
+
+
+def test_numbers_of_another_member_are_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A certificate outside the group's file for a member's number: so that nobody errs."""
+    admit(folder, "Alice", "+12125551200-+12125551299", "--cps", "https://cps.example.net")
+    capsys.readouterr()
+    words = ["authority", "issue", str(folder), "--name", "Bob", "--out", str(tmp_path / "other")]
+    assert main([*words, "--numbers", "+12125551250"]) == 0
+    assert "note: Alice has some of these numbers" in capsys.readouterr().out
+    assert main([*words, "--force", "--numbers", "+12125551300"]) == 0
+    assert "note:" not in capsys.readouterr().out

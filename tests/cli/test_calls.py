@@ -386,3 +386,23 @@ def test_a_log_that_may_not_be_read_is_said(
     for more in ([], ["--follow"]):
         assert main(["calls", str(log), *more]) == 2
         assert "Permission denied" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "hint"), [("verifed", "did you mean verified?"), ("x", "lists")])
+def test_a_reason_that_is_none(
+    capsys: pytest.CaptureFixture[str], log: Path, word: str, hint: str
+) -> None:
+    """A word that no call can have is wrong use, with the nearest one that there is."""
+    assert main(["calls", "--reason", word, str(log)]) == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_before_the_first_call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A log that is not there yet is no error; a trunk that is not configured is named."""
+    file = tmp_path / "pbx-stir.toml"
+    file.write_text('[call_log]\nfile = "calls.jsonl"\n[[trunk]]\nname = "carrier-1"\n')
+    assert main(["calls", "--config", str(file)]) == 0
+    assert "no call yet" in capsys.readouterr().err
+    write(tmp_path / "calls.jsonl", octets())
+    assert main(["calls", "--config", str(file), "--trunk", "carier-1"]) == 0
+    assert "no trunk 'carier-1' is configured: carrier-1" in capsys.readouterr().err

@@ -285,6 +285,6 @@ def test_what_is_done_is_not_asked_for_again(site: Site) -> None:
     hook = b" same => n,Gosub(pbx-stir-outbound,s,1(carrier-1,${EXTEN}))\n"
     site.put(EXTENSIONS_CONF, EXTENSIONS + hook)
     site.machine.path("/etc/pbx-stir").mkdir()
-    site.put("/etc/pbx-stir/pbx-stir.toml", b"[[asterisk]]\n")
+    site.put("/etc/pbx-stir/pbx-stir.toml", b'[[asterisk]]\n[[trunk]]\nname = "carrier-1"\n')
     assert site.plan(trunks=("carrier-1",)).left == ()
     assert site.plan().left == ()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from pbx_stir import config
 from pbx_stir.errors import UsageError
+from pbx_stir.installing.machine import Machine
 from pbx_stir.installing.service import unit
 from tests.installing.conftest import Site
 
@@ -115,6 +117,38 @@ def test_a_certificate_that_is_not_there(site: Site, tmp_path: Path) -> None:
     """A wrong path is told before anything is changed."""
     with pytest.raises(UsageError, match="no file"):
         site.plan(trust=(tmp_path / "none.pem",))
+
+
+def test_a_certificate_that_is_not_there_later(site: Site, tmp_path: Path) -> None:
+    """Nor is one passed over in silence where the configuration is there already."""
+    site.install(trunks=("a",))
+    with pytest.raises(UsageError, match="no file"):
+        site.plan(certificate=tmp_path / "none.pem", key=tmp_path / "none.key")
+
+
+def test_a_trunk_that_the_configuration_lacks(site: Site) -> None:
+    """Its switches are written; its table, without which nothing is signed, is left to write."""
+    site.install(trunks=("a",))
+    plan = site.plan(trunks=("a", "b"), numbers=("+12125551200",), country_code="1")
+    [told] = [one for one in plan.left if "[[trunk]]" in one]
+    table = told.partition("\n\n")[2]
+    assert tomllib.loads(table)["trunk"] == [
+        {"name": "b", "country_code": "1", "numbers": ["+12125551200"]}
+    ]
+    site.put("/etc/pbx-stir/pbx-stir.toml", b"trunk = 1 # [[asterisk]]\n")
+    assert not any("[[trunk]]" in one for one in site.plan(trunks=("b",)).left)
+
+
+def test_an_upgrade_leaves_the_cps_running(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing but the program's place has changed: its entries would go with a restart."""
+    monkeypatch.setattr(Machine, "here", property(lambda machine: True))
+    monkeypatch.setattr(Machine, "has_systemd", property(lambda machine: True))
+    site.install(trunks=("a",), with_cps=True)
+    monkeypatch.setattr(Machine, "program", lambda machine: "/opt/pbx-stir-2/bin/pbx-stir")
+    plan = site.plan()
+    assert ("systemctl", "restart", "pbx-stir.service") in plan.after
+    assert ("systemctl", "restart", "pbx-stir-cps.service") not in plan.after
+    assert any("pbx-stir-cps.service runs on" in one for one in plan.left)
 
 
 def test_a_configuration_that_is_there_stays(site: Site) -> None:
