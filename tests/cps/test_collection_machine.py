@@ -134,6 +134,8 @@ class CollectionMachine(RuleBasedStateMachine):
         ends += [one.entry.arrival + LIFETIME + off for one in made_up for off in (-1e-5, 1e-5)]
         end = data.draw(st.sampled_from(ends))
         self.now = max(self.now, end)
+        for number in NUMBERS:
+            self.look(number)
 
     @rule()
     def sweep(self) -> None:

@@ -69,6 +69,8 @@ class SpendingMachine(RuleBasedStateMachine):
         self.clock, self.ahead = 1_000.0, RIGHT
         self.made: list[Made] = []
         self.purses: list[Purse] = []
+        # of the epoch's key, by token
+        self.secrets: dict[bytes, bytes] = {}
         self.accepted: Counter[bytes] = Counter()
         self.set_back_at: list[float] = []
         self.journal: Journal | None = None
@@ -159,6 +161,7 @@ class SpendingMachine(RuleBasedStateMachine):
         )
         encoded = blind_rsa.encode(unsigned.prepared(NAME), 2047, secrets.token_bytes(48))
         signature = signing.signer.sign(encoded)
+        self.secrets[unsigned.key] = signing.secret
         self.purses.append(Purse(replace(unsigned, signature=signature), private))
 
     @precondition(lambda self: self.purses)
@@ -192,6 +195,11 @@ class SpendingMachine(RuleBasedStateMachine):
         self._send(data.draw(st.sampled_from(self.made[-3:])))
 
     def _send(self, made: Made) -> None:
+        token = made.purse.token
+        signing = self.keys.of(token.epoch)
+        if signing is not None and signing.secret != self.secrets[token.key]:
+            # a key that was erased and made anew: it only seems to be the same, see below
+            return
         try:
             presented = self.checker.read([made.authorization], [NAME], self.now)
             asyncio.run(self.checker.spend(presented, made.number, TYPE, b"body"))
@@ -217,7 +225,7 @@ class SpendingMachine(RuleBasedStateMachine):
 def test_no_token_and_no_proof_is_spent_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the order of stores, replays, waits, steps of the clock and restarts."""
 
-    # an RSA key takes a while to be made; one that is erased and made anew is another one
+    # an RSA key takes a while to be made: here there are three, with a new secret each time
     made = [secret_key(EPOCH, which).private for which in range(3)]
 
     def drawn(epoch: int) -> SecretKey:

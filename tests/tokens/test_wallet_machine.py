@@ -28,6 +28,8 @@ from tests.tokens.minting import CPS, EPOCH, NOW, Mint, key_list
 
 READY = 4
 BATCH = 5
+# most often all of them are made
+WRITES = st.sampled_from([None, None, None, None, 0, 1, 2, 3])
 MINTS = (Mint(), Mint(EPOCH + 1, 1))
 
 
@@ -99,6 +101,8 @@ class WalletMachine(RuleBasedStateMachine):
         self.disk.left = None
         self.wallets = [self._opened(), self._opened()]
         self.wallets[0].pin(CPS, key_list(*MINTS), self.now)
+        for day in (0, 1):
+            self.put(0, day, None)
 
     def _opened(self) -> Wallet:
         return Wallet(Path(self.folder.name) / "wallet", ready=READY)
@@ -108,7 +112,7 @@ class WalletMachine(RuleBasedStateMachine):
         """Which of the two epochs it is."""
         return int(self.now // EPOCH_SECONDS) - EPOCH
 
-    @rule(which=st.integers(0, 1), day=st.integers(0, 1), writes=st.none() | st.integers(0, 3))
+    @rule(which=st.integers(0, 1), day=st.integers(0, 1), writes=WRITES)
     def put(self, which: int, day: int, writes: int | None) -> None:
         """New tokens come; perhaps the process dies while it writes them."""
         done = self.put_in[day]
@@ -116,14 +120,16 @@ class WalletMachine(RuleBasedStateMachine):
         self.put_in[day] += len(batch)
         self._do(which, writes, lambda one: one.put(CPS, EPOCH + day, batch, 100), len(batch))
 
-    @rule(which=st.integers(0, 1), writes=st.none() | st.integers(0, 3))
+    @rule(which=st.integers(0, 1), writes=WRITES)
     def stock(self, which: int, writes: int | None) -> None:
         """Tokens are brought into memory; perhaps the process dies meanwhile."""
         self._do(which, writes, lambda one: one.stock(CPS, self.now), 2 * READY)
 
-    @rule(which=st.integers(0, 1), most=st.integers(1, READY))
-    def take(self, which: int, most: int) -> None:
-        """Calls take tokens."""
+    @rule(which=st.integers(0, 1), most=st.integers(1, READY), stocked=st.booleans())
+    def take(self, which: int, most: int, stocked: bool) -> None:
+        """Calls take tokens, ``stocked`` just before."""
+        if stocked:
+            self.stock(which, None)
         for _ in range(most):
             token = self.wallets[which].take(CPS, self.now)
             if token is not None:
@@ -131,7 +137,7 @@ class WalletMachine(RuleBasedStateMachine):
                 assert token.token.key not in self.given, "given out twice"
                 self.given.append(token.token.key)
 
-    @rule(which=st.integers(0, 1), writes=st.none() | st.integers(0, 3))
+    @rule(which=st.integers(0, 1), writes=WRITES)
     def restart(self, which: int, writes: int | None) -> None:
         """A clean end, or one that is killed meanwhile; and a start."""
         self._do(which, writes, Wallet.close, 2 * READY)
