@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pbx_stir.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pbx_stir.installing.changes import Plan
     from pbx_stir.installing.journal import JournalFile
@@ -176,6 +176,7 @@ def _plan(machine: Machine, args: argparse.Namespace) -> Plan:
 def _undo(machine: Machine, args: argparse.Namespace) -> int:
     from pbx_stir.installing.applying import undo
     from pbx_stir.installing.asterisk import hooks_left, reloads
+    from pbx_stir.installing.commands import put_back
     from pbx_stir.installing.service import UNITS, USER
 
     journal_file = _journal(machine, args)
@@ -200,7 +201,7 @@ def _undo(machine: Machine, args: argparse.Namespace) -> int:
         after += reloads(Path(one.path).name for one in journal.entries)
     elif args.pbx == "freeswitch" and not args.etc:
         after.append(("fs_cli", "-x", "reloadxml"))
-    status = _run_all(after if start else []) or status
+    status = _run_all(after if start else [], put_back) or status
     print(f"left where they are: user {USER}, /var/lib/pbx-stir, /var/log/pbx-stir")
     return status
 
@@ -212,12 +213,14 @@ def _journal(machine: Machine, args: argparse.Namespace) -> JournalFile:
     return JournalFile(machine.path(JOURNALS), args.pbx)
 
 
-def _run_all(commands: Sequence[Sequence[str]]) -> int:
+def _run_all(
+    commands: Sequence[Sequence[str]], how: Callable[[Sequence[str]], str] | None = None
+) -> int:
     from pbx_stir.installing.commands import carry_out
 
     status = 0
     for command in commands:
-        wrong = carry_out(command)
+        wrong = (how or carry_out)(command)
         _say(f"{shlex.join(command)}: {wrong or 'done'}")
         status = 1 if wrong else status
     return status

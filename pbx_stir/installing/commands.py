@@ -45,6 +45,28 @@ def carry_out(command: Sequence[str], ask: Callable[[Sequence[str]], str] | None
     return failed[0].strip()[:200] if failed else ""
 
 
+def put_back(command: Sequence[str], ask: Callable[[Sequence[str]], str] | None = None) -> str:
+    """As ``carry_out``, when files are as they were: a module without a file for it is to end.
+
+    It ends as it began: cdr_custom does not run with a file that is all comments, and says so by
+    a reload that fails, after which it is registered still. CEL is off then.
+    """
+    ask = ask or _answer
+    if tuple(command[:2]) != ("asterisk", "-rx") or not command[2].startswith(_RELOAD):
+        return carry_out(command, ask)
+    module = command[2].removeprefix(_RELOAD)
+    try:
+        answer = ask(command)
+        if _NOT_THERE.search(answer):
+            return ""
+        if "reload failure" in answer:
+            answer = ask(asks_asterisk(f"module unload {module}.so")) if module != "cel" else ""
+    except OSError as error:
+        return str(error.strerror or error)
+    failed = _FAILED.search(answer)
+    return failed[0].strip()[:200] if failed else ""
+
+
 def _answer(command: Sequence[str]) -> str:
     """What a command says. Raises OSError where it cannot be run, or fails."""
     try:

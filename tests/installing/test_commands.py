@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from pbx_stir.installing.commands import asks_asterisk, carry_out
+from pbx_stir.installing.commands import asks_asterisk, carry_out, put_back
 
 # as Asterisk 22.10.1 says it of a module whose file is all comments
 NOT_RUNNING = (
@@ -71,3 +71,34 @@ def test_other_commands_are_judged_by_their_status() -> None:
         raise OSError("Unable to connect to remote asterisk")
 
     assert carry_out(asks_asterisk("dialplan reload"), refuse).startswith("Unable to connect")
+
+
+FAILURE = "The module '{}' reported a reload failure\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "then", "wrong"),
+    [
+        ("cdr_custom", FAILURE.format("cdr_custom"), "Unloaded cdr_custom.so\n", ""),
+        ("cdr_custom", FAILURE.format("cdr_custom"), "Unable to unload resource x\n", "Unable"),
+        ("cdr_custom", "Module 'cdr_custom' reloaded successfully.\n", None, ""),
+        ("cdr_custom", NOT_RUNNING, None, ""),
+        ("cel", FAILURE.format("cel"), None, ""),
+    ],
+)
+def test_a_module_with_no_file_ends(module: str, first: str, then: str | None, wrong: str) -> None:
+    """When the file is as it was, what it enabled does not go on in memory."""
+    said = {f"module reload {module}": first}
+    if then is not None:
+        said[f"module unload {module}.so"] = then
+    asked: list[str] = []
+    told = put_back(asks_asterisk(f"module reload {module}"), _answering(said, asked))
+    assert asked == list(said)
+    assert (wrong in told) if wrong else told == ""
+
+
+def test_other_commands_are_carried_out_as_ever() -> None:
+    """Whatever they are."""
+    assert put_back(("true",)) == ""
+    said = {"dialplan reload": "No such command\n"}
+    assert "No such" in put_back(asks_asterisk("dialplan reload"), _answering(said, []))
