@@ -56,6 +56,7 @@ def replaced(world: World, stand_in: StandIn) -> Iterator[None]:
     finally:
         front.target = world.cps.target
         front.cut()
+        stand_in.close()
 
 
 @contextlib.contextmanager
