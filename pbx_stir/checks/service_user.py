@@ -146,13 +146,20 @@ def _obstacle(path: Path, account: Account) -> Path | None:
     for one in every:
         try:
             status = one.stat()
-            has_list = _ACL in os.listxattr(one)
         except OSError:
             return None
         wanted = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
-        if not has_list and not _may(status, account, wanted):
+        if not _may(status, account, wanted) and not _has_list(one):
             return one
     return None
+
+
+def _has_list(path: Path) -> bool:
+    """Whether there is an access control list: who may read it, the mode does not say then."""
+    try:
+        return _ACL in os.listxattr(path)
+    except OSError:
+        return False
 
 
 def _may(status: os.stat_result, account: Account, wanted: int) -> bool:

@@ -122,7 +122,7 @@ def _missing_trunks(path: Path, octets: bytes, wishes: Wishes) -> list[str]:
     missing = [one for one in wishes.trunks if one not in known]
     numbers = ", ".join(f'"{one}"' for one in wishes.numbers)
     return [
-        f"add to {path}, then systemctl reload pbx-stir:\n\n"
+        f"add to {path}, then systemctl reload-or-restart pbx-stir:\n\n"
         f"{trunk_table(one, numbers, wishes.country_code)}"
         for one in missing
     ]

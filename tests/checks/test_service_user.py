@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pbx_stir import config
-from pbx_stir.checks import service_user
+from pbx_stir.checks import service_user, unit
 from pbx_stir.checks.finding import Finding
 from pbx_stir.checks.service_user import Account, account_of, check_readable
 
@@ -103,6 +104,22 @@ def test_only_root_looks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "company.key").chmod(0o600)
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert found(folder) == []
+
+
+def test_the_user_of_the_unit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the unit that says who runs the service, and which files are handed to it."""
+    monkeypatch.setattr(service_user, "account_of", account_of)
+    monkeypatch.setattr(unit, "FOLDERS", (folder,))
+    (folder / "pbx-stir.service").write_text(
+        f"[Service]\nExecStart=/x run --config {folder}/pbx-stir.toml\nUser=nobody\n"
+        "LoadCredential=ami.secret:/etc/pbx-stir/ami.secret\n"
+    )
+    (folder / "ami.secret").chmod(0o600)
+    (folder / "tls.pem").chmod(0o600)
+    if os.stat(folder).st_uid == pwd.getpwnam("nobody").pw_uid:
+        pytest.skip("the tests are nobody's")
+    [one] = found(folder)
+    assert f"user nobody, who runs the service, may not read {folder}/tls.pem" in one.what
 
 
 @NEEDS_ROOT

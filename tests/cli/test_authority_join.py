@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 
 from pbx_stir import config, configured
 from pbx_stir.certificates.group import parse_group
+from pbx_stir.checks import unit
 from pbx_stir.cli.main import main
 
 ALICE, BOB, CAROL = "+12125551200-+12125551299", "+16465550100-+16465550119", "+13105550000"
@@ -332,3 +333,19 @@ def test_a_second_group_does_not_push_out_the_first(
     assert main([*command, "--fingerprint", other.fingerprint]) == 2
     assert "has joined 'Our Group'" in capsys.readouterr().err
     assert desk.configuration.read_text() == before
+
+
+def test_the_service_is_to_start(
+    desk: Desk,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a unit runs the configuration, to start it or have it read is what is left to do."""
+    monkeypatch.setattr(unit, "FOLDERS", (tmp_path,))
+    assert desk.join_first() == 0
+    assert "systemctl" not in capsys.readouterr().out
+    command = f"[Service]\nExecStart=/x/pbx-stir run --config {desk.configuration}\n"
+    (tmp_path / "pbx-stir.service").write_text(command)
+    assert desk.join() == 0
+    assert "to do: systemctl reload-or-restart pbx-stir\n" in capsys.readouterr().out
