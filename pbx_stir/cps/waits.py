@@ -1,11 +1,13 @@
 """Which calls wait for which CPS now: enough of them for long, and no other one is to join them.
 
 Takes the beginning and the end of each wait, and answers as they come, with moments of one
-monotonic clock. It knows nothing of what is asked, and forgets a CPS that nobody waits for.
+monotonic clock. It knows nothing of what is asked. How long is long depends on how fast a CPS has
+answered of late: one that is slow as a rule, or of which nothing is known yet, is waited for.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +15,11 @@ from typing import Final
 # far more than a CPS takes that is well, far less than a call's budget
 LONG_SECONDS: Final = 0.5
 MANY: Final = 2
+# so many times the slowest of its last answers is long, too
+TIMES: Final = 4
+LAST: Final = 8
+FEWEST: Final = 4
+MOST_CPS: Final = 256
 
 
 @dataclass(slots=True)
@@ -29,6 +36,8 @@ class Waits:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lines: dict[str, _Line] = {}
+        # seconds that each CPS's last answers have taken
+        self._took: OrderedDict[str, deque[float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -36,9 +45,10 @@ class Waits:
     def are_long(self, cps: str) -> bool:
         """Whether so many wait so long for a CPS that has answered nobody for as long."""
         line = self._lines.get(cps)
-        if line is None:
+        took = self._took.get(cps, ())
+        if line is None or len(took) < FEWEST:
             return False
-        long_ago = self._clock() - LONG_SECONDS
+        long_ago = self._clock() - max(LONG_SECONDS, TIMES * max(took))
         return line.heard <= long_ago and sum(began <= long_ago for began in line.waits) >= MANY
 
     def begin(self, cps: str) -> Wait:
@@ -53,6 +63,11 @@ class Waits:
         line.waits.remove(wait.began)
         if heard:
             line.heard = self._clock()
+            took = self._took.setdefault(wait.cps, deque(maxlen=LAST))
+            took.append(line.heard - wait.began)
+            self._took.move_to_end(wait.cps)
+            if len(self._took) > MOST_CPS:
+                self._took.popitem(last=False)
         if not line.waits:
             # whoever waits next begins after what was heard
             del self._lines[wait.cps]

@@ -11,7 +11,7 @@ import pytest
 
 from pbx_stir.cps import guarded as room
 from pbx_stir.cps.guarded import GuardedPlacement
-from pbx_stir.cps.waits import LONG_SECONDS
+from pbx_stir.cps.waits import FEWEST, LONG_SECONDS
 from pbx_stir.errors import CpsUnavailable
 from pbx_stir.services.call import Reason
 from pbx_stir.services.placement_service import Answer, StoreResult
@@ -153,11 +153,15 @@ async def test_retrievals_count_as_stores_do() -> None:
 @pytest.mark.parametrize("way", [store, retrieve])
 async def test_calls_do_not_join_those_that_wait_long(way: Way) -> None:
     """While two wait for a CPS that answers nobody a third has its result at once."""
-    client = FakeClient(hangs=True)
+    client = FakeClient(silent=set())
     one = guarded(client)
+    for _ in range(FEWEST):
+        await way(one, client, SILENT)
+    client.asked.clear()
+    client.hangs, client.silent = True, {SILENT}
     waiting = [asyncio.create_task(way(one, client, SILENT)) for _ in range(2)]
     async with asyncio.timeout(5):
-        while client.asked.count(SILENT) < 2:
+        while client.asked.count(SILENT) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0)
         client.time += LONG_SECONDS
         assert await way(one, client, SILENT) == [Reason.CPS_UNAVAILABLE]
