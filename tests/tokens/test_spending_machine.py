@@ -108,6 +108,12 @@ class SpendingMachine(RuleBasedStateMachine):
         assert self.journal is not None
         self.journal.close()
         self.start()
+        self._all_again()
+
+    def _all_again(self) -> None:
+        """Whoever has seen the last requests sends them again, at the worst of moments."""
+        for made in self.made[-3:]:
+            self._send(made)
 
     @precondition(lambda self: self.ahead == RIGHT)
     @rule(seconds=st.sampled_from([200.0, 1_000.0]))
@@ -117,6 +123,22 @@ class SpendingMachine(RuleBasedStateMachine):
         self.restart()
         self.wait(1.0)
         self.set_right()
+        self._all_again()
+
+    @rule(late=st.sampled_from([95.0, 130.0, 170.0]))
+    def midnight_and_back(self, late: float) -> None:
+        """The last tokens of an epoch are used up; soon after it the clock is set back into it."""
+        if self.now > BEGIN + 95.0:
+            self.set_back_at.append(self.clock)
+        self.ahead += BEGIN + 95.0 - self.now
+        if len(self.purses) < 6:
+            self.look_after_keys()
+            self.mint()
+        for purse in self.purses[-1:]:
+            self._use_up(purse)
+            self.wait(5.0 + late)
+            self.step(late + 10.0, -1)
+            self._use_up(purse)
 
     @rule(seconds=st.sampled_from([1.0, 1.0, 25.0, 45.0, 100.0, 170.0, 310.0, 700.0]))
     def wait(self, seconds: float) -> None:
@@ -176,12 +198,8 @@ class SpendingMachine(RuleBasedStateMachine):
         self.made.append(made)
         self._send(made)
 
-    @precondition(lambda self: self.purses)
-    @rule(data=st.data())
-    def use_up(self, data: st.DataObject) -> None:
-        """All that a token gives, and one more."""
-        purse = data.draw(st.sampled_from(self.purses[-2:]))
-        for number in ("1", "1", "2", "3"):
+    def _use_up(self, purse: Purse) -> None:
+        for number in ("1", "1", "1", "2", "3"):
             made = Made(
                 purse, number, purse.authorization(b"body", number=number, now=self.now), []
             )
@@ -238,7 +256,7 @@ def test_no_token_and_no_proof_is_spent_twice(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(key_files.serialization, "load_der_private_key", functools.cache(load))
     case = SpendingMachine.TestCase
     case.settings = settings(
-        max_examples=25,
+        max_examples=100,
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
