@@ -208,6 +208,7 @@ def main() -> int:
         action="store_true",
         help="company B trusts another authority: the demo must notice and exit with 1",
     )
+    parser.add_argument("--only", metavar="SCENE", help="play this scene alone, such as genuine")
     parser.add_argument("--keep-logs", metavar="FOLDER", help="copy the logs there")
     args = parser.parse_args()
     # a SystemExit, so that it leaves nothing running either
@@ -222,7 +223,12 @@ def main() -> int:
         with Networks(found) if networks else Stage(found, wrong_anchor=args.wrong_anchor) as stage:
             try:
                 demo = NetworksDemo(stage) if isinstance(stage, Networks) else Demo(stage)
-                agreed = play(demo.scenes)
+                scenes = [
+                    one for one in demo.scenes if args.only is None or one.__name__ == args.only
+                ]
+                if not scenes:
+                    raise LabError(f"no scene {args.only!r}")
+                agreed = play(scenes)
             finally:
                 if args.keep_logs:
                     _keep_logs(stage.folder, Path(args.keep_logs))
