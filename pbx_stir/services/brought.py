@@ -27,7 +27,7 @@ from pbx_stir.stir.passport import Passport
 
 MOST_CALLS: Final = 10_000
 # of PASSporTs and certificates; parsed they take some three times as much
-MOST_OCTETS: Final = 8 * 1024 * 1024
+MOST_OCTETS: Final = 4 * 1024 * 1024
 # of one call's Identity headers that nobody has verified: whatever a stranger sends along
 MOST_UNVERIFIED_OCTETS: Final = 8 * 1024
 # longer than a PASSporT is fresh, so that a leg which comes too late is told so
