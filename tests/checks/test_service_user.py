@@ -17,7 +17,9 @@ from pbx_stir.checks.service_user import Account, account_of, check_readable
 
 ACCOUNT = Account("stir", 65_000, frozenset({65_001}))
 FILES = ("pbx-stir.toml", "company.pem", "company.key", "anchors/a.pem", "tls.pem", "ami.secret")
-NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others")
+NEEDS_ROOT = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root gives files to others: run the tests as root"
+)
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_the_user_of_the_unit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (folder / "ami.secret").chmod(0o600)
     (folder / "tls.pem").chmod(0o600)
     if os.stat(folder).st_uid == pwd.getpwnam("nobody").pw_uid:
-        pytest.skip("the tests are nobody's")
+        pytest.skip("these files are nobody's already: run the tests as another user")
     [one] = found(folder)
     assert f"user nobody, who runs the service, may not read {folder}/tls.pem" in one.what
 

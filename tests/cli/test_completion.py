@@ -33,7 +33,7 @@ def completed(tmp_path: Path, *words: str) -> list[str]:
     return done.stdout.split()
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash: install Debian's package bash")
 def test_bash_completes_commands_actions_options_and_values(tmp_path: Path) -> None:
     """Each by what stands before it."""
     (tmp_path / "anchors.pem").touch()
@@ -54,7 +54,7 @@ def test_bash_completes_commands_actions_options_and_values(tmp_path: Path) -> N
 def test_other_shells_take_their_script(tmp_path: Path, shell: str) -> None:
     """Without a complaint, where the shell is installed."""
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell}")
+        pytest.skip(f"no {shell}: install Debian's package {shell}")
     file = tmp_path / "completion"
     file.write_text(script(shell, whole()))
     subprocess.run([shell, "-n", str(file)], check=True, timeout=60)

@@ -225,7 +225,7 @@ def _compose() -> list[str]:
         if subprocess.run([*plugin, "version"], capture_output=True, check=False).returncode == 0:
             return plugin
     if shutil.which("docker-compose") is None:
-        pytest.skip("neither docker compose nor docker-compose is installed")
+        pytest.skip("no compose: install Debian's package docker-compose")
     return ["docker-compose"]
 
 

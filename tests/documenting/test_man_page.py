@@ -28,7 +28,9 @@ def test_the_page_has_every_command_and_option() -> None:
     assert set(re.findall(r'^\.SS "(\w+)"', page, re.MULTILINE)) == set(COMMANDS)
 
 
-@pytest.mark.skipif(shutil.which("groff") is None, reason="no groff: the page is not typeset")
+@pytest.mark.skipif(
+    shutil.which("groff") is None, reason="no groff: install Debian's package groff-base"
+)
 def test_it_can_be_typeset() -> None:
     """Without a warning, and with lines that begin with a dot or a quote as they are."""
     done = subprocess.run(

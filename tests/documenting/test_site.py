@@ -31,7 +31,7 @@ def test_pages_are_laid_out_with_what_they_show(tmp_path: Path) -> None:
             assert re.match(r"[a-z]+:", link) or (tmp_path / page.parent / link).is_file(), link
 
 
-@pytest.mark.skipif(WITHOUT, reason="mkdocs-material is not installed: the site is not built")
+@pytest.mark.skipif(WITHOUT, reason="mkdocs-material is not installed: the extra docs has it")
 def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
     """A link that leads nowhere is an error; scripts, styles, fonts and images are its own."""
     done = subprocess.run(

@@ -223,7 +223,7 @@ def test_new_files_are_like_their_neighbours(site: Site) -> None:
     assert site.machine.path("/etc/pbx-stir/ami.secret").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others: run as root")
 def test_owners_stay(site: Site) -> None:
     """A file keeps its owner, and a new one of Asterisk's folder has its neighbour's."""
     os.chown(site.machine.path(EXTENSIONS_CONF), 1234, 1235)

@@ -55,7 +55,7 @@ def test_a_damaged_one_is_told(tmp_path: Path, octets: bytes) -> None:
         file.load()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to others: run as root")
 def test_a_folder_of_somebody_elses_is_refused(tmp_path: Path) -> None:
     """Whoever owns the folder could put another journal there: it is neither read nor written."""
     file = JournalFile(tmp_path / "install", "asterisk")

@@ -51,7 +51,7 @@ def test_patterns_do_not_leave_the_root(tmp_path: Path) -> None:
     assert machine.matching(folder, "/etc/?asterisk?/a.conf") == [folder / "a.conf"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to others: run as root")
 def test_owners_by_name() -> None:
     """Names become ids; one that is not known leaves the file whose it is."""
     machine = Machine()

@@ -18,7 +18,7 @@ from tests.installing.conftest import Site
 
 UNITS = ("pbx-stir.service", "pbx-stir-cps.service")
 NEEDS_SYSTEMD = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="no systemd-analyze: install systemd"
+    shutil.which("systemd-analyze") is None, reason="no systemd-analyze: install Debian's systemd"
 )
 WORST_EXPOSURE = 1.5
 
