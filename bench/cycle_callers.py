@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from bench.cycle_ways import Call, Cleartext, Encrypted, Keys, Supply, Way
+from bench.load import Sending
 
 _RECEIVED = 262_144
 
@@ -77,32 +78,21 @@ def together(parts: Sequence[Cycles]) -> Cycles:
     )
 
 
-class _Connection:
+class _Connection(Sending):
     """One kept connection, with at most one request under way."""
 
     def __init__(self, stream: socket.socket) -> None:
-        self.socket = stream
-        self.number = stream.fileno()
+        super().__init__(stream)
         self.call: Call | None = None
         self.status = 0
         self.body = b""
-        self._unsent = memoryview(b"")
         self._received = bytearray()
 
     def send(self, call: Call, request: bytes) -> None:
         """Send a whole request for ``call``."""
         self.call = call
         self._received.clear()
-        self._unsent = memoryview(request)
-        self.write()
-
-    def write(self) -> None:
-        """Send on what the kernel did not take at once."""
-        while self._unsent:
-            try:
-                self._unsent = self._unsent[self.socket.send(self._unsent) :]
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                return
+        self.put(request)
 
     def read(self) -> bool:
         """Receive what is there; True where the answer is whole."""

@@ -95,24 +95,18 @@ def pin(pid: int, processors: Sequence[int]) -> None:
         os.sched_setaffinity(int(thread.name), processors)
 
 
-class _Connection:
-    """One kept connection, with at most one request under way, which was due at ``due``."""
+class Sending:
+    """One kept connection that never blocks: what the kernel does not take waits for its turn."""
 
-    __slots__ = ("_left", "_unsent", "due", "number", "octets", "socket", "status")
+    __slots__ = ("_unsent", "number", "socket")
 
     def __init__(self, stream: socket.socket) -> None:
         self.socket = stream
         self.number = stream.fileno()
-        self.due = 0.0
-        self.octets = 0
-        self.status = ""
-        self._left = -1
         self._unsent = memoryview(b"")
 
-    def send(self, request: bytes, due: float) -> None:
-        """Send a whole request; what the kernel does not take at once waits for its turn."""
-        self.due = due
-        self._left = -1
+    def put(self, request: bytes) -> None:
+        """Send a whole request."""
         self._unsent = memoryview(request)
         self.write()
 
@@ -123,6 +117,25 @@ class _Connection:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
             except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 return
+
+
+class _Connection(Sending):
+    """One kept connection, with at most one request under way, which was due at ``due``."""
+
+    __slots__ = ("_left", "due", "octets", "status")
+
+    def __init__(self, stream: socket.socket) -> None:
+        super().__init__(stream)
+        self.due = 0.0
+        self.octets = 0
+        self.status = ""
+        self._left = -1
+
+    def send(self, request: bytes, due: float) -> None:
+        """Send a whole request."""
+        self.due = due
+        self._left = -1
+        self.put(request)
 
     def read(self) -> bool:
         """Receive what is there; True where the answer is whole."""
