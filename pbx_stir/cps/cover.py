@@ -28,8 +28,7 @@ from typing import Final
 from pbx_stir.errors import PbxStirError
 from pbx_stir.services.authentication import Directory
 from pbx_stir.services.call import Reason
-from pbx_stir.services.placement_service import CallPlacement
-from pbx_stir.services.verification import OwnCps
+from pbx_stir.services.placement_service import CallPlacement, OwnCps
 from pbx_stir.stir import sealing
 from pbx_stir.stir.number_set import NumberSet
 

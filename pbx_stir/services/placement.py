@@ -10,23 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Protocol
 
 from pbx_stir.services.brought import Brought, Carried
 from pbx_stir.services.call import Reason
 from pbx_stir.services.parcel import Parcel
-from pbx_stir.services.placement_service import BareAnswer, Retrieval
+from pbx_stir.services.placement_service import BareAnswer, OwnCps, Retrieval
 from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.services.steps import check_iat
 from pbx_stir.stir.passport import Passport
-
-
-class OwnCps(Protocol):
-    """Knows where others store for the numbers that we serve."""
-
-    def own_cps(self, number: str) -> tuple[str, ...]:
-        """Return the CPSs to ask for ``number``, none where we do not serve it."""
-        ...
 
 
 class Already:

@@ -100,3 +100,11 @@ class Retrieval(Protocol):
         ``wait_until`` is a moment of time.monotonic() up to ``give_up_at``.
         """
         ...
+
+
+class OwnCps(Protocol):
+    """Knows where others store for our numbers."""
+
+    def own_cps(self, number: str) -> tuple[str, ...]:
+        """Return the CPSs to ask for ``number``, none where no route serves it."""
+        ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
 from pbx_stir.services.asking import Asking
@@ -22,7 +22,7 @@ from pbx_stir.services.brought import BroughtCalls, Gathering
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
-from pbx_stir.services.placement_service import Answer, BareAnswer, Retrieval
+from pbx_stir.services.placement_service import Answer, BareAnswer, OwnCps, Retrieval
 from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.services.steps import is_failure
 from pbx_stir.services.trunk import Callers
@@ -37,14 +37,6 @@ MOST_TOGETHER: Final = 2 * MOST_JUDGED
 # what one call's PASSporTs may take of the processor, fetching aside
 WORK_SECONDS: Final = 0.1
 MOST_IDENTITIES: Final = 8
-
-
-class OwnCps(Protocol):
-    """Knows where others store for our numbers."""
-
-    def own_cps(self, number: str) -> tuple[str, ...]:
-        """Return the CPSs to ask for ``number``, none where no route serves it."""
-        ...
 
 
 class _Ended(Exception):
