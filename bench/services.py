@@ -88,7 +88,8 @@ class _World:
         certificate, key, self._cps_ca = tls_certificate(folder, "cps", ["127.0.0.1"])
         self._cps_config = folder / "cps.toml"
         self._cps_config.write_text(
-            f'[cps]\nlisten = "127.0.0.1:0"\ncertificate = "{certificate}"\nkey = "{key}"\n'
+            'state_dir = "state"\n[cps]\nlisten = "127.0.0.1:0"\n'
+            f'certificate = "{certificate}"\nkey = "{key}"\n'
             f'tokens = false\ntrust = ["{self.authority.anchor}"]\n'
         )
         self.cps = self._service("cps", "cps", self._cps_config)
