@@ -2,13 +2,20 @@
 
 Takes work to be done in the file's own thread; gives what it gives. The loop waits for nothing, and
 whoever asks waits for a bounded time. Several processes may use one file.
+
+A disk that other programs keep busy takes seconds for what is forced to it. Where ``SqliteTerms``
+say so, nothing is; and what is long goes on aside, in a second thread and on a connection of its
+own, so that whoever asks does not wait for it: to bring the write-ahead log into the file, to
+remove what is past.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +24,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from pbx_stir.boot_mark import BootMark, this_boot
 from pbx_stir.errors import ConfigurationError, StoreUnavailable
 
 COMPLAINT_SECONDS: Final = 60.0
+# 64 MiB: then whoever makes a change brings them into the file, if nobody does so aside
+MOST_PAGES_WAITING: Final = 16_384
+# changes come while it goes on: it takes less time each time
+_TIMES: Final = 5
 Result = TypeVar("Result")
+Aside = Callable[[sqlite3.Connection], object]
 _log = logging.getLogger(__name__)
 
 
@@ -30,8 +43,11 @@ class SqliteTerms:
 
     ``thread`` names its thread; ``without_it`` says in a log what does not work while it does not
     answer. ``busy_seconds`` are waited for another process, ``answer_seconds`` for all of it.
-    ``synchronous`` is SQLite's word for what a power failure may cost. ``broken`` are errors that
-    what lies in the file may cause, beside SQLite's own.
+    ``synchronous`` is SQLite's word for what a power failure may cost. After each
+    ``changes_a_checkpoint`` the write-ahead log is brought into the file, aside; 0: now and then,
+    by whoever makes a change. ``is_of_one_boot``: nothing is forced to the disk, and the file is
+    begun anew when the machine was; where nobody knows that, ``synchronous`` holds. ``broken`` are
+    errors that what lies in the file may cause, beside SQLite's own.
     """
 
     schema: str
@@ -40,6 +56,8 @@ class SqliteTerms:
     busy_seconds: float
     answer_seconds: float
     synchronous: str = "NORMAL"
+    changes_a_checkpoint: int = 0
+    is_of_one_boot: bool = False
     broken: tuple[type[Exception], ...] = ()
 
 
@@ -52,12 +70,25 @@ class SqliteFile:
         self._terms = terms
         self._next_complaint = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=terms.thread)
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix=f"{terms.thread}-aside")
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Aside] = {}
+        self._second: sqlite3.Connection | None = None
+        self._synchronous = terms.synchronous
+        self._mark: BootMark | None = None
+        self._changes = 0
         try:
             self.database = self._thread.submit(self._open).result()
         except (OSError, sqlite3.Error) as error:
             self._thread.shutdown()
+            self._unmark()
             hint = "state_dir must be a folder that the service may write"
             raise ConfigurationError(f"{path}: {error}", hint=hint) from error
+
+    @property
+    def begun(self) -> float | None:
+        """Since when it knows everything, by ``boot_mark.since_start``; None: since ever."""
+        return None if self._mark is None else self._mark.begun
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Do ``work`` in the thread. Raises StoreUnavailable: nobody knows whether it was done."""
@@ -72,10 +103,23 @@ class SqliteFile:
         except self._terms.broken as error:
             raise self._unavailable(str(error)) from error
 
+    def aside(self, name: str, work: Aside) -> None:
+        """Have ``work`` done, in place of what waits to be done by this ``name``, if it does."""
+        with self._lock:
+            is_new = name not in self._waiting
+            self._waiting[name] = work
+        if is_new:
+            self._aside.submit(self._do_aside, name)
+
     def close(self) -> None:
         """Close the file, once what is under way is done."""
         self._thread.submit(self.database.close)
+        # first: what it does may have something done aside
         self._thread.shutdown(wait=True)
+        self._aside.shutdown(wait=True)
+        if self._second is not None:
+            self._second.close()
+        self._unmark()
 
     @contextmanager
     def transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
@@ -87,6 +131,21 @@ class SqliteFile:
             self.database.execute("ROLLBACK")
             raise
         self.database.execute("COMMIT")
+        self._changes += 1
+        if 0 < self._terms.changes_a_checkpoint <= self._changes:
+            self._changes = 0
+            self.aside("checkpoint", _bring_in)
+
+    def _do_aside(self, name: str) -> None:
+        with self._lock:
+            work = self._waiting.pop(name)
+        try:
+            if self._second is None:
+                self._second = self._connect()
+            work(self._second)
+        except sqlite3.Error as error:
+            # it comes again; what is asked meanwhile says for itself what it cannot do
+            _log.info("%s: %s: %s", self._path, name, error)
 
     def _unavailable(self, why: str) -> StoreUnavailable:
         """Say it, but not each time."""
@@ -96,15 +155,40 @@ class SqliteFile:
         return StoreUnavailable(f"{self._path}: {why}")
 
     def _open(self) -> sqlite3.Connection:
-        terms = self._terms
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._terms.is_of_one_boot:
+            boot = this_boot(os.environ)
+            self._mark = BootMark(self._path, boot)
+            self._synchronous = "OFF" if boot else self._synchronous
         self._path.touch(mode=0o600)
+        database = self._connect()
+        if self._terms.changes_a_checkpoint:
+            database.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES_WAITING}")
+        database.executescript(self._terms.schema)
+        return database
+
+    def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(
-            self._path, timeout=terms.busy_seconds, isolation_level=None, check_same_thread=False
+            self._path,
+            timeout=self._terms.busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
         )
+        # first: it holds for what is next, too
+        database.execute(f"PRAGMA synchronous = {self._synchronous}")
         # with a write-ahead log readers and a writer do not wait for each other
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute(f"PRAGMA synchronous = {terms.synchronous}")
         database.execute("PRAGMA foreign_keys = ON")
-        database.executescript(terms.schema)
         return database
+
+    def _unmark(self) -> None:
+        if self._mark is not None:
+            self._mark.close()
+
+
+def _bring_in(database: sqlite3.Connection) -> None:
+    """Bring the log into the file, all of it if it can be: only then is the log begun anew."""
+    for _ in range(_TIMES):
+        is_busy, pages, done = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if is_busy or pages == done:
+            return

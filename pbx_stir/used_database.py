@@ -3,12 +3,18 @@
 An SQLite file in ``state_dir``, by the rules of services.used. It is asked in a thread of its own:
 the event loop waits for nothing, and a call waits for a bounded time; when that is over the call
 has no verdict. Each change is one transaction, so that of two listeners (two PBXs, or an old and a
-new one during an upgrade) exactly one gets a PASSporT. A process that is killed loses nothing;
-a machine that loses its power may lose the last uses, and its calls with them.
+new one during an upgrade) exactly one gets a PASSporT.
+
+A process that is killed loses nothing: what it wrote is the kernel's. Nothing is forced to the
+disk, since calls would wait for that while other programs keep it busy; so a machine that loses its
+power may lose any of it. Therefore the file is begun anew when the machine was, and what was made
+before that, or up to 5 s after, has no verdict. (Where nobody tells one run of the machine from
+another, changes are forced to the disk now and then, and a loss of power may cost the last.)
 """
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +22,9 @@ from typing import Final
 
 import msgspec
 
+from pbx_stir.boot_mark import since_start
 from pbx_stir.services import used
+from pbx_stir.services.known_since import refuse_older
 from pbx_stir.services.used import Claim, Entry, Reservation, Use
 from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
 from pbx_stir.tokens.passed import Passed
@@ -24,6 +32,10 @@ from pbx_stir.tokens.passed import Passed
 BUSY_SECONDS: Final = 0.25
 ANSWER_SECONDS: Final = 0.5
 SWEEP_SECONDS: Final = 10.0
+# some 2 MB of the write-ahead log
+CHANGES_A_CHECKPOINT: Final = 100
+# a call that comes meanwhile waits for so many rows to go, and not for all
+_ROWS_AT_ONCE: Final = 100
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (
@@ -46,6 +58,13 @@ _OF_A_CALL = """
 SELECT key, entry FROM used
 WHERE call = :call OR key IN (SELECT key FROM legs WHERE call = :call)
 """
+_PAST = (
+    "DELETE FROM used WHERE key IN (SELECT key FROM used WHERE until < ? LIMIT ?)",
+    """
+    DELETE FROM legs
+    WHERE (call, key) IN (SELECT call, key FROM legs WHERE until < ? LIMIT ?)
+    """,
+)
 _decoder = msgspec.json.Decoder(Entry)
 _encoder = msgspec.json.Encoder()
 _TERMS = SqliteTerms(
@@ -54,6 +73,8 @@ _TERMS = SqliteTerms(
     without_it="no call can pass",
     busy_seconds=BUSY_SECONDS,
     answer_seconds=ANSWER_SECONDS,
+    changes_a_checkpoint=CHANGES_A_CHECKPOINT,
+    is_of_one_boot=True,
     broken=(msgspec.MsgspecError,),
 )
 
@@ -78,10 +99,13 @@ class UsedDatabase:
         self, key: str, claim: Claim, until: float, now: float, made: float | None = None
     ) -> Reservation:
         """Take ``key`` for ``claim``. Raises Unavailable: then nobody knows who has it."""
+        if self._file.begun is not None:
+            # by the clock as it is now: it may have been wrong when the machine started
+            refuse_older(now - (since_start() - self._file.begun), until, made)
 
         def change() -> Reservation:
+            self._sweep(now)
             with self._file.transaction():
-                self._sweep(now)
                 entry, found = used.reserved(self._read(key), claim, until, now)
                 if found.use is not Use.TAKEN:
                     self._write(key, entry)
@@ -149,11 +173,16 @@ class UsedDatabase:
 
     def _sweep(self, now: float) -> None:
         # with the first call too: from then on a step of the clock is known for one
-        over = (self._passed(now),)
+        over = self._passed(now)
         if self._clock() >= self._next_sweep:
             self._next_sweep = self._clock() + SWEEP_SECONDS
-            self._database.execute("DELETE FROM used WHERE until < ?", over)
-            self._database.execute("DELETE FROM legs WHERE until < ?", over)
+            self._file.aside("sweep", lambda database: _forget(database, over))
+
+
+def _forget(database: sqlite3.Connection, over: float) -> None:
+    for delete in _PAST:
+        while database.execute(delete, (over, _ROWS_AT_ONCE)).rowcount == _ROWS_AT_ONCE:
+            pass
 
 
 def _call(pbx: str, unique_id: str) -> str:

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pbx_stir"
 
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("errors",),
+    ("errors", "boot_mark"),
     (
         "private_files",
         "sqlite_file",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pbx_stir import sqlite_file
 from pbx_stir.errors import ConfigurationError, StoreUnavailable
 from pbx_stir.sqlite_file import SqliteFile, SqliteTerms
 
@@ -19,6 +22,9 @@ TERMS = SqliteTerms(
     answer_seconds=0.3,
     broken=(ZeroDivisionError,),
 )
+
+
+ASIDE = replace(TERMS, changes_a_checkpoint=10)
 
 
 def _count(file: SqliteFile) -> int:
@@ -77,3 +83,91 @@ def test_what_is_no_database_is_named(tmp_path: Path, kind: str) -> None:
         path.write_text("this is not a database, but a text of more than a hundred letters " * 9)
     with pytest.raises(ConfigurationError, match=r"one\.sqlite"):
         SqliteFile(path, TERMS)
+
+
+def _add(file: SqliteFile) -> None:
+    with file.transaction():
+        file.database.execute("INSERT INTO one VALUES (1)")
+
+
+def _octets_waiting(folder: Path) -> int:
+    return (folder / "one.sqlite-wal").stat().st_size
+
+
+async def test_nobody_waits_for_what_is_done_aside(tmp_path: Path) -> None:
+    """What is to be done once more while it waits is done once; the file closes after it."""
+    file = SqliteFile(tmp_path / "one.sqlite", ASIDE)
+    begun, release = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def hold(_: sqlite3.Connection) -> None:
+        begun.set()
+        assert release.wait(60)
+
+    file.aside("hold", hold)
+    assert begun.wait(60)
+    file.aside("next", lambda _: done.append(1))
+    file.aside("next", lambda _: done.append(2))
+    for _ in range(50):
+        await file.run(lambda: _add(file))
+    assert await file.run(lambda: _count(file)) == 50
+    assert done == []
+    release.set()
+    file.close()
+    assert done == [2]
+
+
+async def test_the_log_is_brought_into_the_file_aside(tmp_path: Path) -> None:
+    """Each so many changes, so that it does not grow with them."""
+    file = SqliteFile(tmp_path / "one.sqlite", ASIDE)
+    for _ in range(300):
+        await file.run(lambda: _add(file))
+        # a checkpoint that is late on a busy machine is waited for here
+        file._aside.submit(lambda: None).result()
+    assert _octets_waiting(tmp_path) < 100 * 4_096
+    # its own limit is far away: nobody who changes something does it
+    limit = file.database.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
+    assert limit == sqlite_file.MOST_PAGES_WAITING
+    file.close()
+
+
+async def test_a_log_that_nobody_brings_in_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While what goes on aside does not come to an end, whoever makes a change does it."""
+    monkeypatch.setattr(sqlite_file, "MOST_PAGES_WAITING", 50)
+    file = SqliteFile(tmp_path / "one.sqlite", ASIDE)
+    release = threading.Event()
+    file.aside("hold", lambda _: release.wait(60))
+    for _ in range(500):
+        await file.run(lambda: _add(file))
+    assert _octets_waiting(tmp_path) < 100 * 4_096
+    release.set()
+    file.close()
+
+
+async def test_what_fails_aside_is_told_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It comes again."""
+    caplog.set_level(logging.INFO)
+    file = SqliteFile(tmp_path / "one.sqlite", ASIDE)
+    file.aside("sweep", lambda database: database.execute("DELETE FROM none"))
+    file.aside("checkpoint", lambda database: database.execute("INSERT INTO one VALUES (1)"))
+    file._aside.submit(lambda: None).result()
+    assert await file.run(lambda: _count(file)) == 1
+    file.close()
+    assert "sweep: no such table" in caplog.text
+
+
+@pytest.mark.parametrize(("boot", "forced"), [("1" * 32, 0), ("", 1)])
+async def test_what_is_of_one_run_of_the_machine_is_forced_to_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boot: str, forced: int
+) -> None:
+    """By none of its connections; where nobody knows the run it is, as its terms say."""
+    monkeypatch.setattr(sqlite_file, "this_boot", lambda _: boot)
+    file = SqliteFile(tmp_path / "one.sqlite", replace(ASIDE, is_of_one_boot=True))
+    found = [await file.run(lambda: file.database.execute("PRAGMA synchronous").fetchone()[0])]
+    file.aside("look", lambda one: found.append(one.execute("PRAGMA synchronous").fetchone()[0]))
+    file.close()
+    assert found == [forced, forced]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from pbx_stir import sqlite_file, used_database
 from pbx_stir.errors import ConfigurationError, Unavailable
 from pbx_stir.services.used import Claim, Use
 from pbx_stir.used_database import UsedDatabase
@@ -168,3 +171,103 @@ async def test_silence_is_said_but_not_with_each_call(
             await one.reserve("k", claim(1), UNTIL, 0)
     one.close()
     assert [record.message.rpartition(": ")[2] for record in caplog.records] == ["no call can pass"]
+
+
+async def test_no_call_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log cannot be brought into the file, and nothing past removed, calls go on."""
+    monkeypatch.setattr(sqlite_file, "this_boot", lambda _: "1" * 32)
+    moment = 0.0
+    one = UsedDatabase(tmp_path / "used.sqlite", lambda: moment)
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        begun.set()
+        assert release.wait(60)
+
+    one._file.aside("hold", hold)
+    assert begun.wait(60)
+    for number in range(300):
+        moment = float(number)
+        found = await one.reserve(f"k{number}", claim(number), number + 66, number)
+        assert found.use is Use.FRESH
+        await one.confirm(f"k{number}", claim(number), number)
+    assert (await one.reserve("k299", claim(999), 366, 299)).use is Use.TAKEN
+    assert one._database.execute("PRAGMA synchronous").fetchone() == (0,)
+    release.set()
+    one.close()
+    database = sqlite3.connect(tmp_path / "used.sqlite")
+    assert database.execute("SELECT count(*) FROM used").fetchone()[0] < 100
+    database.close()
+
+
+_OTHER_PROCESS = """
+import asyncio, sys
+from pathlib import Path
+from pbx_stir.used_database import UsedDatabase
+from tests.test_used_database import claim, UNTIL
+
+async def main():
+    one = UsedDatabase(Path(sys.argv[1]))
+    for number in range(1, 10_000):
+        await one.reserve(f"k{number}", claim(number), UNTIL, 0)
+        await one.confirm(f"k{number}", claim(number), 0)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_is_killed_forgets_no_use(tmp_path: Path) -> None:
+    """What it had taken is taken for another listener at once, and for those that start after."""
+    path = tmp_path / "used.sqlite"
+    other = UsedDatabase(path)
+    root = Path(used_database.__file__).parent.parent
+    command = [sys.executable, "-c", _OTHER_PROCESS, str(path)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, cwd=root
+    )
+    assert process.stdout is not None
+    last = 0
+    # past some checkpoints
+    while last < 3 * used_database.CHANGES_A_CHECKPOINT:
+        last = int(await process.stdout.readline())
+        found = await other.reserve(f"k{last}", claim(20_000), UNTIL, 0)
+        assert (found.use, found.holder) == (Use.TAKEN, claim(last))
+    process.kill()
+    await process.wait()
+    for listener in (other, UsedDatabase(path)):
+        for number in range(1, last + 1):
+            assert (await listener.reserve(f"k{number}", claim(20_000), UNTIL, 0)).use is Use.TAKEN
+        listener.close()
+
+
+async def test_after_a_start_of_the_machine_nothing_passes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may have been used before has no verdict, by whatever the clock says by now; what was
+    made since is used once."""
+    path = tmp_path / "used.sqlite"
+    monkeypatch.setattr(sqlite_file, "this_boot", lambda _: "1" * 32)
+    before = UsedDatabase(path)
+    assert (await before.reserve("k", claim(1), 1_066, 1_000, 1_000)).use is Use.FRESH
+    before.close()
+    # what a loss of power makes of it
+    path.write_bytes(path.read_bytes()[:100] + bytes(9_000))
+    monkeypatch.setattr(sqlite_file, "this_boot", lambda _: "2" * 32)
+    listeners = [UsedDatabase(path), UsedDatabase(path)]
+    begun = listeners[0]._file.begun
+    assert begun is not None
+    monkeypatch.setattr(used_database, "since_start", lambda: begun + 20)
+    # the clock was an hour behind when the machine started, and is right now
+    now = 1_060.0
+    for one in listeners:
+        for made in (1_000.0, now - 20, now - 20 + 5):
+            with pytest.raises(Unavailable, match="made before"):
+                await one.reserve("k", claim(2), made + 66, now, made)
+        with pytest.raises(Unavailable, match="made before"):
+            await one.reserve("k", claim(2), now + 66, now)
+    found = [(await one.reserve("new", claim(2), now + 60, now, now - 14)) for one in listeners]
+    assert [each.use for each in found] == [Use.FRESH, Use.SAME]
+    assert (await listeners[1].reserve("new", claim(3), now + 60, now, now - 14)).use is Use.TAKEN
+    for one in listeners:
+        one.close()

@@ -17,6 +17,14 @@ from pbx_stir.stir.passport import FRESHNESS_SECONDS, FUTURE_TOLERANCE_SECONDS
 _LONGEST_SECONDS: Final = FRESHNESS_SECONDS * (1 + MOST_DIVERSIONS) + FUTURE_TOLERANCE_SECONDS + 1
 
 
+def refuse_older(since: float, until: float, made: float | None) -> None:
+    """Raise StoreUnavailable for what may have been used up to ``since``; see ``reserve``."""
+    made = until - _LONGEST_SECONDS if made is None else made
+    # its signer's clock may be ahead of ours
+    if made - FUTURE_TOLERANCE_SECONDS <= since:
+        raise StoreUnavailable("made before what was used is remembered here")
+
+
 class KnownSince:
     """``memory``, complete for PASSporTs made after ``since`` (epoch seconds; 0: for all)."""
 
@@ -28,10 +36,7 @@ class KnownSince:
         self, key: str, claim: Claim, until: float, now: float, made: float | None = None
     ) -> Reservation:
         """Take ``key`` for ``claim``. Raises StoreUnavailable where it may have been used."""
-        made = until - _LONGEST_SECONDS if made is None else made
-        # its signer's clock may be ahead of ours
-        if made - FUTURE_TOLERANCE_SECONDS <= self._since:
-            raise StoreUnavailable("made before what was used is remembered here")
+        refuse_older(self._since, until, made)
         return await self.memory.reserve(key, claim, until, now, made)
 
     async def confirm(self, key: str, claim: Claim, now: float) -> None:
