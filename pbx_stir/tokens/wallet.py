@@ -34,7 +34,7 @@ from pbx_stir.tokens.storage_token import (
     message,
     prove,
 )
-from pbx_stir.tokens.wallet_files import GRACE_SECONDS, MOST_CPS, Left, WalletFiles
+from pbx_stir.tokens.wallet_files import GRACE_SECONDS, MOST_CPS, MOST_TOKENS, Left, WalletFiles
 
 # in memory for each CPS; a restart that is no clean one loses as many
 READY: Final = 64
@@ -126,6 +126,11 @@ class Wallet:
         self._moving = threading.Lock()
         self._closed = False
 
+    @property
+    def calls_per_token(self) -> int:
+        """How many calls one token serves."""
+        return self._calls_per_token
+
     def take(self, cps: str, now: float) -> Unspent | None:
         """Give a token that is good at ``now``, and never again; None where memory has none."""
         epoch = epoch_of(now)
@@ -212,8 +217,8 @@ class Wallet:
                     for one in stock
                 ]
                 if records:
-                    most = self.files.count(cps, epoch) + len(records)
-                    self.files.add(cps, epoch, records, most)
+                    # not so many as there are now and these: another process may put some as well
+                    self.files.add(cps, epoch, records, MOST_TOKENS)
 
 
 def _scalar(private: ec.EllipticCurvePrivateKey) -> bytes:

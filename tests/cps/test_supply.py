@@ -3,97 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from pbx_stir.cps import refill
 from pbx_stir.cps import supply as supplies
-from pbx_stir.cps.origin import CpsUrl, parse_cps_url
+from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.cps.placing import NoToken
-from pbx_stir.cps.supply import Supply
 from pbx_stir.errors import ConfigurationError, CpsRefused, CpsUnavailable, PbxStirError
-from pbx_stir.stir.credential import Credential
-from pbx_stir.tokens.epochs import EPOCH_SECONDS, KeyList
-from pbx_stir.tokens.exchange import BlindedBatch
+from pbx_stir.tokens.epochs import EPOCH_SECONDS
 from pbx_stir.tokens.wallet import Unspent, Wallet
 from tests.tokens.minting import CPS, EPOCH, NOW, Mint, key_list
 
-from .conftest import Authority, Clock
-
-ORIGIN = parse_cps_url(CPS)
-STRANGER = parse_cps_url("https://stranger.example")
-AHEAD = Mint(EPOCH + 1, 1)
-
-
-class FakeObtaining:
-    """A CPS as ``Obtaining`` shows it; what it is to say stands in ``listed`` and ``refusal``."""
-
-    def __init__(self) -> None:
-        self.listed: KeyList | None = key_list(Mint(), AHEAD)
-        self.refusal: PbxStirError | None = None
-        self.mints = {EPOCH: Mint(), EPOCH + 1: AHEAD}
-        self.asked: list[str] = []
-        self.batches: list[tuple[int, int]] = []
-        self.signers: list[Credential] = []
-
-    async def keys(self, cps: str) -> KeyList | None:
-        """The list."""
-        self.asked.append(cps)
-        if self.refusal is not None and self.listed is None:
-            raise self.refusal
-        return self.listed
-
-    async def signatures(
-        self, cps: str, batch: BlindedBatch, credential: Credential
-    ) -> tuple[bytes, ...]:
-        """Signatures, or the refusal."""
-        self.signers.append(credential)
-        if self.refusal is not None:
-            raise self.refusal
-        self.batches.append((batch.epoch, len(batch.blinded)))
-        return tuple(self.mints[batch.epoch].sign(one) for one in batch.blinded)
-
-
-class World:
-    """A supply, its clocks, its CPS and its wallet. Draws always give the middle."""
-
-    def __init__(self, folder: Path, credentials: Sequence[Credential], **settings: object) -> None:
-        self.folder = folder
-        self.wall = Clock(NOW)
-        self.clock = Clock(0.0)
-        self.cps = FakeObtaining()
-        self.drawn: list[tuple[float, float]] = []
-        self.wallet = Wallet(folder / "wallet", clock=self.clock)
-        marks: dict[str, int] = {"low": 10, "high": 40}
-        self.supply = Supply(
-            wallet=self.wallet,
-            obtaining=self.cps,
-            credentials=lambda: credentials,
-            now=self.wall,
-            clock=self.clock,
-            draw=self.draw,
-            **{"cps": [ORIGIN], **marks, **settings},
-        )
-
-    def draw(self, low: float, high: float) -> float:
-        """The middle."""
-        self.drawn.append((low, high))
-        return (low + high) / 2
-
-    async def pass_time(self, seconds: float) -> None:
-        """Let time go by, and what is due be done."""
-        until = self.clock.moment + seconds
-        wait = await self.supply.visit_due()
-        while self.clock.moment < until:
-            step = min(max(wait, 0.01), until - self.clock.moment)
-            self.clock.moment += step
-            self.wall.moment += step
-            wait = await self.supply.visit_due()
-
-    def take(self, origin: CpsUrl = ORIGIN) -> Unspent | NoToken:
-        """A call."""
-        return self.supply.take(origin, self.wall())
+from .conftest import Authority
+from .supplied import AHEAD, ORIGIN, STRANGER, World, long_lived
 
 
 @pytest.fixture
@@ -102,11 +27,6 @@ async def world(tmp_path: Path, authority: Authority) -> AsyncIterator[World]:
     made = World(tmp_path, [long_lived(authority)])
     yield made
     made.wallet.close()
-
-
-def long_lived(authority: Authority, name: str = "Company") -> Credential:
-    """A credential; its dates are around those of the tokens."""
-    return authority.credential("12125551200", name=name)
 
 
 async def test_tokens_are_there_after_a_while(world: World) -> None:
@@ -150,7 +70,7 @@ async def test_no_call_makes_a_request(world: World) -> None:
         world.take()
     await asyncio.sleep(0)
     assert len(world.cps.batches) == before
-    assert supplies.BETWEEN_VISITS in world.drawn
+    assert refill.BETWEEN_VISITS in world.drawn
     await world.pass_time(120)
     assert len(world.cps.batches) == before + 2
 
@@ -169,7 +89,7 @@ async def test_the_epoch_ahead_is_seen_to(world: World) -> None:
     await world.pass_time(60)
     ends = (EPOCH + 1) * EPOCH_SECONDS
     [(low, high)] = [pair for pair in world.drawn if pair[0] >= NOW]
-    assert NOW <= low < high == ends - supplies.READY_SECONDS
+    assert NOW <= low < high == ends - refill.READY_SECONDS
     world.wall.moment = (low + high) / 2 - 100
     world.clock.moment += 10_000
     await world.pass_time(300)

@@ -301,9 +301,9 @@ class Sender:
         self._from_my_address()
         account = self.supply._accounts[self.cps.url]
         if account.keys is None:
-            await self.supply._fetch_keys(account)
+            await self.supply.refill.fetch_keys(account)
         assert account.keys is not None
-        await self.supply._batch(account, account.keys.keys[0])
+        await self.supply.refill.batch(account, account.keys.keys[0])
         await self.supply._stock(self.cps.url)
 
     async def call(self, number: str) -> None:
