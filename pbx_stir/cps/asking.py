@@ -25,7 +25,7 @@ class Asking:
         self._client_certificates = client_certificates
 
     async def holder(
-        self, request: web.Request, peer: str, *, typ: str = RETRIEVAL, body: bytes = b""
+        self, request: web.BaseRequest, peer: str, *, typ: str = RETRIEVAL, body: bytes = b""
     ) -> Holder | None:
         """Give who asks; None where the request does not say. Raises ``Failure``.
 
@@ -45,7 +45,7 @@ class Asking:
         return None
 
     async def known_holder(
-        self, request: web.Request, peer: str, *, typ: str = RETRIEVAL, body: bytes = b""
+        self, request: web.BaseRequest, peer: str, *, typ: str = RETRIEVAL, body: bytes = b""
     ) -> Holder:
         """Give who asks. Raises ``Failure`` where that is nobody."""
         holder = await self.holder(request, peer, typ=typ, body=body)
@@ -54,7 +54,7 @@ class Asking:
         return holder
 
     async def _signer(
-        self, request: web.Request, values: Sequence[str], peer: str, typ: str, body: bytes
+        self, request: web.BaseRequest, values: Sequence[str], peer: str, typ: str, body: bytes
     ) -> Holder:
         """Check a signed request."""
         if self._holders is None:

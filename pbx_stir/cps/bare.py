@@ -86,21 +86,23 @@ class BareSettings:
         )
 
 
-def build_bare_application(
+def build_bare_service(
     settings: BareSettings,
     store: EntryStore,
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
     tally: Tally | None = None,
-) -> web.Application:
-    """Build the application; ``now`` is the wall clock, ``clock`` one that never steps.
+) -> Serving:
+    """Build the service; ``now`` is the wall clock, ``clock`` one that never steps.
 
-    ``store`` must be this application's alone. ``tally`` counts what is answered, by resources of
+    ``store`` must be this service's alone. ``tally`` counts what is answered, by resources of
     its own: "bare-collection" and the like. Raises ``ConfigurationError``.
     """
     service = _Bare(settings, store, now, clock)
-    return service.application(tally, "bare-")
+    if tally is not None:
+        service.count_in(tally, "bare-")
+    return service
 
 
 class _Bare(Serving):
@@ -125,7 +127,9 @@ class _Bare(Serving):
         self._holders = Holders.of(common, now)
         self._asking = Asking(self._holders, client_certificates=common.client_certificates)
 
-    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def _serve(
+        self, target: Target, request: web.BaseRequest, peer: str
+    ) -> web.StreamResponse:
         match target.resource, request.method:
             case Resource.COLLECTION | Resource.ITEM, "GET" | "HEAD":
                 admit(self._retrievals.take(self._clock()))
@@ -134,7 +138,7 @@ class _Bare(Serving):
                 return await self._submit(target.number, request, peer)
         raise self.no_such_method(target)
 
-    async def _submit(self, number: str, request: web.Request, peer: str) -> web.Response:
+    async def _submit(self, number: str, request: web.BaseRequest, peer: str) -> web.Response:
         """Take one PASSporT in full form; one that is there already has the id that it got."""
         require_type(request, wire.PASSPORT_TYPE)
         owner = ""
@@ -164,7 +168,7 @@ class _Bare(Serving):
             admit(self._signers.take(name, self._clock()))
         admit(self._submissions.take(self._clock()))
 
-    def _says_who(self, request: web.Request) -> bool:
+    def _says_who(self, request: web.BaseRequest) -> bool:
         """Whether it is worth reading a body: it is signed, or TLS may have shown who sends it."""
         signed = any(map(is_signed, request.headers.getall("Authorization", ())))
         return signed or (self._settings.common.client_certificates and request.secure)
@@ -187,7 +191,7 @@ class _Bare(Serving):
             raise Failure(400, "dest of the passport does not hold the number of the path")
         return token
 
-    async def _retrieve(self, target: Target, request: web.Request, peer: str) -> web.Response:
+    async def _retrieve(self, target: Target, request: web.BaseRequest, peer: str) -> web.Response:
         """List a number's PASSporTs, newest first, or give one of them."""
         if self._settings.retrieval == SIGNED:
             holder: Holder = await self._asking.known_holder(request, peer)

@@ -36,7 +36,7 @@ class Bulk:
         self._clock = clock
         self._holders = PeerBuckets(RATE, AT_ONCE)
 
-    async def page(self, prefix: str, request: web.Request, holder: Holder) -> web.Response:
+    async def page(self, prefix: str, request: web.BaseRequest, holder: Holder) -> web.Response:
         """Give a page, newest first; no path in it names a number. Raises ``Failure``."""
         now = self._clock()
         admit(self._holders.take(holder.leaf.hex(), now))

@@ -137,7 +137,7 @@ class Issuing:
             raise _later(error) from None
         return answer(200, exchange.format_nonce(nonce), wire.JSON_TYPE)
 
-    async def issue(self, request: web.Request) -> web.Response:
+    async def issue(self, request: web.BaseRequest) -> web.Response:
         """Sign a batch of blinded messages, or refuse it as a whole."""
         if self._issuer is None:
             raise Failure(503, "no anchors are configured, so no token can be issued")

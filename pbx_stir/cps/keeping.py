@@ -57,7 +57,7 @@ class Keeping:
             raise _lost() from None
         return answer(200, wire.format_records(tokens), wire.JSON_TYPE)
 
-    async def under(self, prefix: str, request: web.Request) -> web.Response:
+    async def under(self, prefix: str, request: web.BaseRequest) -> web.Response:
         """Give a page of the records that name any number under a prefix."""
         after = request.query.get("after", "") if request.rel_url.raw_query_string else ""
         try:
@@ -67,7 +67,7 @@ class Keeping:
         following = wire.next_keys_path(prefix, page.after) if page.after else ""
         return answer(200, wire.format_records(page.tokens, following), wire.JSON_TYPE)
 
-    async def put(self, number: str, request: web.Request) -> web.Response:
+    async def put(self, number: str, request: web.BaseRequest) -> web.Response:
         """Take a signed record, which is its own authorisation."""
         if self._check is None:
             raise Failure(503, "no anchors are configured, so no record can be checked")

@@ -19,11 +19,11 @@ from aiohttp import web
 
 from pbx_stir.cps.accepting import Acceptor, Doors
 from pbx_stir.cps.answers import WRITE_SECONDS
-from pbx_stir.cps.bare import BareSettings, build_bare_application
+from pbx_stir.cps.bare import BareSettings, build_bare_service
 from pbx_stir.cps.limits import PeerBuckets, Places
-from pbx_stir.cps.server import build_application
+from pbx_stir.cps.server import build_service
 from pbx_stir.cps.server_tls import ServerTls
-from pbx_stir.cps.serving import DRAINED
+from pbx_stir.cps.serving import Serving
 from pbx_stir.cps.settings import CpsSettings
 from pbx_stir.cps.store import EntryStore
 from pbx_stir.cps.tally import Tally
@@ -54,10 +54,10 @@ async def listening(
     Raises ``ConfigurationError`` for settings that cannot be carried out.
     """
 
-    def build() -> web.Application:
+    def build() -> Serving:
         # A settings object may come from anywhere: the store's own limits are checked here.
         held = store if store is not None else settings.new_store()
-        return build_application(settings, held, now, clock=clock, tally=tally)
+        return build_service(settings, held, now, clock=clock, tally=tally)
 
     async with _serving(settings, build, clock, tally, tls, alive) as url:
         yield url
@@ -76,9 +76,9 @@ async def listening_bare(
 ) -> AsyncIterator[str]:
     """Run the listener for unsealed PASSporTs (RFC 9888) the same way; give its URL."""
 
-    def build() -> web.Application:
+    def build() -> Serving:
         held = store if store is not None else settings.new_store()
-        return build_bare_application(settings, held, now, clock=clock, tally=tally)
+        return build_bare_service(settings, held, now, clock=clock, tally=tally)
 
     async with _serving(settings.common, build, clock, None, tls, alive) as url:
         yield url
@@ -87,13 +87,13 @@ async def listening_bare(
 @contextlib.asynccontextmanager
 async def _serving(
     settings: CpsSettings,
-    build: Callable[[], web.Application],
+    build: Callable[[], Serving],
     clock: Callable[[], float],
     tally: Tally | None,
     tls: ServerTls | None,
     alive: list[Callable[[], bool]] | None,
 ) -> AsyncIterator[str]:
-    """Serve an application as long as the context lasts."""
+    """Serve as long as the context lasts."""
     secured = ServerTls(settings) if tls is None else tls
     try:
         doors = _doors(settings, clock)
@@ -102,15 +102,17 @@ async def _serving(
     listener = _bind(settings)
     try:
         try:
-            application = build()
+            service = build()
         except ValueError as error:
             raise ConfigurationError(f"cps: {error}") from error
         if tally is not None:
             doors.count_in(tally)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=DRAIN_SECONDS)
-        await runner.setup()
-        try:
-            acceptor = Acceptor(_server(runner), listener, secured.current, doors)
+        # the bare server: an application's routes, signals and middlewares have nothing to do here
+        server = web.Server(service.answer, access_log=None)
+        runner = web.ServerRunner(server, shutdown_timeout=DRAIN_SECONDS)
+        async with service.running():
+            await runner.setup()
+            acceptor = Acceptor(server, listener, secured.current, doors)
             acceptor.start()
             if alive is not None:
                 alive.append(acceptor.is_alive)
@@ -120,9 +122,8 @@ async def _serving(
                 await acceptor.close()
                 listener.close()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(application[DRAINED](), DRAIN_SECONDS)
-        finally:
-            await runner.cleanup()
+                    await asyncio.wait_for(service.drained(), DRAIN_SECONDS)
+                await runner.cleanup()
     finally:
         listener.close()
 
@@ -133,12 +134,6 @@ def _doors(settings: CpsSettings, clock: Callable[[], float]) -> Doors:
     rate = settings.handshakes_of_a_peer
     handshakes = PeerBuckets(rate, max(1.0, 2 * rate)) if settings.tls else None
     return Doors(places, handshakes, clock)
-
-
-def _server(runner: web.AppRunner) -> web.Server:
-    if runner.server is None:
-        raise RuntimeError("the runner is not set up")
-    return runner.server
 
 
 def _bind(settings: CpsSettings) -> socket.socket:

@@ -105,7 +105,7 @@ class Push:
         self._end_all()
 
     async def stream(
-        self, request: web.Request, holder: Holder, digits: str, *, bulk: bool
+        self, request: web.BaseRequest, holder: Holder, digits: str, *, bulk: bool
     ) -> web.StreamResponse:
         """Answer with the events of a number, or of all the holder's numbers with a prefix.
 
@@ -139,7 +139,9 @@ class Push:
         return response
 
     @contextlib.contextmanager
-    def _subscribed(self, request: web.Request, holder: Holder, key: str) -> Iterator[Subscriber]:
+    def _subscribed(
+        self, request: web.BaseRequest, holder: Holder, key: str
+    ) -> Iterator[Subscriber]:
         """Take a place, and give it back. Raises ``Failure`` where there is none."""
         transport = request.transport
         if self._stop is None or transport is None:
@@ -180,7 +182,7 @@ class Push:
     async def _write(
         self,
         response: web.StreamResponse,
-        request: web.Request,
+        request: web.BaseRequest,
         subscriber: Subscriber,
         replayed: Sequence[Placed],
     ) -> None:

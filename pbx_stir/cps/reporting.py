@@ -30,7 +30,7 @@ MAX_OCTETS: Final = 4_096
 REPORTS_RATE: Final = 2.0
 REPORTS_AT_ONCE: Final = 20.0
 
-Who = Callable[[str, web.Request, str, bytes], Awaitable[Holder]]
+Who = Callable[[str, web.BaseRequest, str, bytes], Awaitable[Holder]]
 
 
 class _Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +59,7 @@ class Reporting:
         self._clock = clock
         self._of_leaves = PeerBuckets(REPORTS_RATE, REPORTS_AT_ONCE)
 
-    async def take(self, number: str, request: web.Request, peer: str) -> web.Response:
+    async def take(self, number: str, request: web.BaseRequest, peer: str) -> web.Response:
         """Take one report on entries of ``number``. Raises ``Failure``, ``StoreUnavailable``."""
         if self._checker is None:
             raise Failure(404, "stores need no token here, so that reports change nothing")

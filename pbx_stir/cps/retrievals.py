@@ -85,7 +85,7 @@ class Retrievals:
         return len(self._push)
 
     async def collection(
-        self, target: Target, request: web.Request, peer: str
+        self, target: Target, request: web.BaseRequest, peer: str
     ) -> web.StreamResponse:
         """List a number's entries, or stream them."""
         if wire.prefers_events(request.headers.get("Accept", "")):
@@ -96,12 +96,12 @@ class Retrievals:
         asker = await self._asking.holder(request, peer)
         return await self._single.collection(target.number, request, asker)
 
-    async def item(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def item(self, target: Target, request: web.BaseRequest, peer: str) -> web.StreamResponse:
         """Give one of a number's entries."""
         asker = await self._asking.holder(request, peer)
         return await self._single.item(target, asker)
 
-    async def bulk(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def bulk(self, target: Target, request: web.BaseRequest, peer: str) -> web.StreamResponse:
         """List what a prefix has, or stream it."""
         holder = await self._asking.known_holder(request, peer)
         if wire.prefers_events(request.headers.get("Accept", "")):
@@ -109,14 +109,14 @@ class Retrievals:
         return await self._bulk.page(target.number, request, holder)
 
     async def bulk_item(
-        self, target: Target, request: web.Request, peer: str
+        self, target: Target, request: web.BaseRequest, peer: str
     ) -> web.StreamResponse:
         """Give one of a prefix's entries."""
         holder = await self._asking.known_holder(request, peer)
         return await self._bulk.item(target.number, target.id, holder)
 
     async def who_reports(
-        self, number: str, request: web.Request, peer: str, body: bytes
+        self, number: str, request: web.BaseRequest, peer: str, body: bytes
     ) -> Holder:
         """Give the holder of a number who signed a report on it. Raises ``Failure``."""
         holder = await self._asking.known_holder(request, peer, typ=REPORT, body=body)

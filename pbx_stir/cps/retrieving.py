@@ -42,7 +42,7 @@ class Retrieving:
         self._holders_only = holders_only
 
     async def collection(
-        self, number: str, request: web.Request, holder: Holder | None = None
+        self, number: str, request: web.BaseRequest, holder: Holder | None = None
     ) -> web.Response:
         """List a collection, newest first; it is never empty (RFC 8816 section 6.2)."""
         now = self._clock()

