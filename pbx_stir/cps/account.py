@@ -5,14 +5,15 @@ Pure but for what it remembers: moments, of the monotonic clock, and pauses come
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
 from pbx_stir.tokens.epochs import KeyList
 from pbx_stir.tokens.pace import Pace
 
-# Between visits at least: a CPS takes ten requests a second of one address, which may be several
-# senders', and signs some thousand tokens a second for all.
+# From the beginning of a visit to the next one's at least: a CPS takes ten requests a second of one
+# address, which may be several senders', and signs some thousand tokens a second for all.
 SHORTEST_SECONDS: Final = 0.2
 
 
@@ -24,7 +25,7 @@ class Account:
     is on the disk to bring into memory, where ``on_disk`` were when it was last looked at.
     ``fill_at``: when tokens of an epoch ahead are obtained. ``used_up``: epochs of which the CPS
     gives us no more. ``pause``: the calm pause that was drawn for now, which began at ``since`` and
-    may be cut short; None where it may not, or somebody is ``visiting``.
+    may be cut short, or None. It is ``visiting`` since ``visited``.
     """
 
     cps: str
@@ -42,9 +43,14 @@ class Account:
     used_up: set[int] = field(default_factory=set)
     pace: Pace = field(default_factory=Pace)
     visiting: bool = False
+    visited: float = -math.inf
     since: float = 0.0
     pause: float | None = None
     hurried: bool = False
+
+    def visit(self, at: float) -> None:
+        """Begin to see to it."""
+        self.visiting, self.visited, self.pause = True, at, None
 
     def wait(self, seconds: float, at: float) -> None:
         """See to it after so long, whatever calls take meanwhile."""
@@ -53,14 +59,15 @@ class Account:
     def rest(self, seconds: float, share: float, at: float, *, hurried: bool) -> None:
         """See to it after ``share`` of a calm pause; that may be cut shorter by ``hurry``."""
         self.since, self.pause, self.hurried = at, seconds, hurried
-        self.due = at + max(seconds * share, SHORTEST_SECONDS)
+        self.due = self._after(share)
 
     def hurry(self, share: float) -> bool:
         """Let no more than ``share`` of the pause pass; whether that makes it due sooner."""
         if self.pause is None:
             return False
-        due = self.since + max(self.pause * share, SHORTEST_SECONDS)
-        if due >= self.due:
-            return False
-        self.due = due
-        return True
+        before, self.due = self.due, min(self.due, self._after(share))
+        return self.due < before
+
+    def _after(self, share: float) -> float:
+        """When that share of the pause has passed."""
+        return max(self.since + (self.pause or 0.0) * share, self.visited + SHORTEST_SECONDS)

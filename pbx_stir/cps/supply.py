@@ -211,7 +211,7 @@ class Supply:
         now = self._clock()
         due = [one for one in self._accounts.values() if now >= one.due and not one.visiting]
         for one in due:
-            one.visiting, one.pause = True, None
+            one.visit(now)
         return due
 
     def _next_due(self) -> float:

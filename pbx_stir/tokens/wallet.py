@@ -22,6 +22,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pbx_stir.errors import ConfigurationError
 from pbx_stir.tokens import blind_rsa
 from pbx_stir.tokens.epochs import EpochKey, KeyList, epoch_of
 from pbx_stir.tokens.passed import Passed
@@ -206,19 +207,33 @@ class Wallet:
         return self.files.wipe(passed)
 
     def close(self) -> None:
-        """Put back what was never given out. Nothing may be taken any more."""
+        """Put back what was never given out. Nothing may be taken any more.
+
+        What the disk does not take is lost: a part of it may stand there. That keeps no other CPS's
+        from going back; the first ``ConfigurationError`` is raised at the end.
+        """
+        failure: ConfigurationError | None = None
         with self._moving:
             self._closed = True
             self._in_use.clear()
             while self._stock:
                 (cps, epoch), stock = self._stock.popitem()
-                records = [
-                    _scalar(one.private) + one.token.randomizer + one.token.signature
-                    for one in stock
-                ]
-                if records:
-                    # not so many as there are now and these: another process may put some as well
-                    self.files.add(cps, epoch, records, MOST_TOKENS)
+                try:
+                    self._put_back(cps, epoch, stock)
+                except ConfigurationError as error:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+
+    def _put_back(self, cps: str, epoch: int, stock: deque[Unspent]) -> None:
+        records = []
+        while stock:
+            # one by one: who takes one at this moment has it alone
+            one = stock.popleft()
+            records.append(_scalar(one.private) + one.token.randomizer + one.token.signature)
+        if records:
+            # not as many as there are now, and these: another process may put some meanwhile
+            self.files.add(cps, epoch, records, MOST_TOKENS)
 
 
 def _scalar(private: ec.EllipticCurvePrivateKey) -> bytes:

@@ -1,16 +1,20 @@
 """The wallet as a state machine: two processes, crashes at any write, restarts: each token once.
 
 Two real wallets share a directory. They are stocked, taken from, closed, killed, and killed in the
-middle of what they write; judged by what was ever given out, not by what they remember. Lost are
-no more than what a killed one had in memory.
+middle of what they write, or the disk is full then; one closes while the other one goes on. Judged
+by what was ever given out, not by what they remember. A clean end loses nothing; lost are no more
+than what one that was killed, or that the disk refused, had in its hands.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +24,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from pbx_stir.errors import ConfigurationError
 from pbx_stir.tokens import wallet_files
 from pbx_stir.tokens.epochs import EPOCH_SECONDS
 from pbx_stir.tokens.wallet import Wallet
@@ -48,12 +53,16 @@ class Disk:
 
     def __init__(self) -> None:
         self.left: int | None = None
+        self.full = False
 
     def begin(self) -> None:
-        """One more write."""
+        """One more write; where the disk is ``full`` it fails, and later ones do not."""
         if self.left is not None:
             self.left -= 1
             if self.left < 0:
+                if self.full:
+                    self.left = None
+                    raise OSError(errno.ENOSPC, "no space left on device")
                 raise Killed
 
     def module(self) -> Any:
@@ -75,10 +84,18 @@ class Disk:
         """It may be half a write that was the last."""
         try:
             self.begin()
-        except Killed:
+        except (Killed, OSError):
             os.pwrite(descriptor, octets[: len(octets) // 2], at)
             raise
         return os.pwrite(descriptor, octets, at)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """After how many writes there is none more, if at all; is the process killed, or ``full``?"""
+
+    writes: int | None = None
+    full: bool = False
 
 
 class WalletMachine(RuleBasedStateMachine):
@@ -112,18 +129,24 @@ class WalletMachine(RuleBasedStateMachine):
         """Which of the two epochs it is."""
         return int(self.now // EPOCH_SECONDS) - EPOCH
 
-    @rule(which=st.integers(0, 1), day=st.integers(0, 1), writes=WRITES)
-    def put(self, which: int, day: int, writes: int | None) -> None:
-        """New tokens come; perhaps the process dies while it writes them."""
+    @rule(which=st.integers(0, 1), day=st.integers(0, 1), writes=WRITES, full=st.booleans())
+    def put(self, which: int, day: int, writes: int | None, full: bool = False) -> None:
+        """New tokens come; perhaps the process dies while it writes them, or the disk is full."""
         done = self.put_in[day]
         batch = records(day)[done : done + BATCH]
         self.put_in[day] += len(batch)
-        self._do(which, writes, lambda one: one.put(CPS, EPOCH + day, batch, 100), len(batch))
+        how = Ending(writes, full)
+        self._do(which, how, lambda one: one.put(CPS, EPOCH + day, batch, 100), len(batch))
 
-    @rule(which=st.integers(0, 1), writes=WRITES)
-    def stock(self, which: int, writes: int | None) -> None:
-        """Tokens are brought into memory; perhaps the process dies meanwhile."""
-        self._do(which, writes, lambda one: one.stock(CPS, self.now), 2 * READY)
+    @rule(which=st.integers(0, 1), writes=WRITES, full=st.booleans())
+    def stock(self, which: int, writes: int | None, full: bool = False) -> None:
+        """Tokens are brought into memory; perhaps the process dies meanwhile. It never has more
+        there than it may lose."""
+        how = Ending(writes, full)
+        # with one half or less of an epoch's in memory it takes the rest of them off the disk
+        self._do(which, how, lambda one: one.stock(CPS, self.now), 2 * READY)
+        for day in (0, 1):
+            assert self.wallets[which].in_memory(CPS, EPOCH + day) <= READY
 
     @rule(which=st.integers(0, 1), most=st.integers(1, READY), stocked=st.booleans())
     def take(self, which: int, most: int, stocked: bool) -> None:
@@ -137,12 +160,46 @@ class WalletMachine(RuleBasedStateMachine):
                 assert token.token.key not in self.given, "given out twice"
                 self.given.append(token.token.key)
 
-    @rule(which=st.integers(0, 1), writes=WRITES)
-    def restart(self, which: int, writes: int | None) -> None:
-        """A clean end, or one that is killed meanwhile; and a start."""
-        self._do(which, writes, Wallet.close, 2 * READY)
-        if writes is None:
-            self.wallets[which] = self._opened()
+    @rule(which=st.integers(0, 1), writes=WRITES, full=st.booleans())
+    def restart(self, which: int, writes: int | None, full: bool = False) -> None:
+        """A clean end, or one that is killed meanwhile, or for which the disk is full; a start.
+
+        Lost is what was in memory, and where a write failed, what was of that epoch.
+        """
+        held = [self.wallets[which].in_memory(CPS, EPOCH + day) for day in (0, 1)]
+        self._do(which, Ending(writes, full), Wallet.close, max(held) if full else 0)
+        assert not any(self.wallets[which].in_memory(CPS, EPOCH + day) for day in (0, 1))
+        self.wallets[which] = self._opened()
+
+    @rule(
+        which=st.integers(0, 1),
+        locks=st.integers(0, 2),
+        put=st.booleans(),
+        day=st.integers(0, 1),
+        most=st.integers(0, READY),
+    )
+    def restart_beside_another(
+        self, which: int, locks: int, put: bool, day: int, most: int
+    ) -> None:
+        """A clean end loses nothing, whatever the other process puts and takes in the middle."""
+        wallet, waited = self.wallets[which], 0
+        locked = wallet.files._disk.locked
+
+        @contextlib.contextmanager
+        def watched() -> Iterator[None]:
+            nonlocal waited
+            if waited == locks:
+                if put:
+                    self.put(1 - which, day, None)
+                self.take(1 - which, max(1, most), most > 0)
+            waited += 1
+            with locked():
+                yield
+
+        wallet.files._disk.locked = watched  # type: ignore[method-assign]
+        wallet.close()
+        assert wallet.take(CPS, self.now) is None
+        self.wallets[which] = self._opened()
 
     @rule(which=st.integers(0, 1))
     def kill(self, which: int) -> None:
@@ -173,20 +230,18 @@ class WalletMachine(RuleBasedStateMachine):
             kept += len(whole) + sum(one.in_memory(CPS, EPOCH + day) for one in self.wallets)
         assert sum(self.put_in) <= len(self.given) + kept + self.lost
 
-    def _do(
-        self, which: int, writes: int | None, what: Callable[[Wallet], Any], at_risk: int
-    ) -> None:
-        """Do it; after so many ``writes`` the process dies."""
-        self.disk.left = writes
+    def _do(self, which: int, how: Ending, what: Callable[[Wallet], Any], at_risk: int) -> None:
+        """Do it; after so many writes the process dies, with ``at_risk`` and what is in memory."""
+        in_memory = sum(self.wallets[which].in_memory(CPS, EPOCH + day) for day in (0, 1))
+        self.disk.left, self.disk.full = how.writes, how.full
         try:
             what(self.wallets[which])
-        except Killed:
-            self.disk.left = None
+        except ConfigurationError:
+            assert how.full
             self.lost += at_risk
-            self._restarted(which)
-        else:
-            if writes is not None and self.wallets[which]._closed:
-                self.wallets[which] = self._opened()
+        except Killed:
+            self.lost += at_risk + in_memory
+            self.wallets[which] = self._opened()
         self.disk.left = None
 
     def _restarted(self, which: int) -> None:
