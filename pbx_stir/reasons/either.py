@@ -90,6 +90,7 @@ EITHER: Final[Mapping[Reason, Explanation]] = {
         (
             "On Asterisk: a module that the routines need is not loaded.",
             "state_dir cannot be written, or its disk is full.",
+            "Inbound, seconds after the machine was started: what was used before is not known.",
         ),
         (_CHECK, "journalctl -u pbx-stir"),
     ),
