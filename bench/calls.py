@@ -1,21 +1,24 @@
 """Measures calls through a real Asterisk, with and without the hook: SIPp on both sides.
 
 Asterisk has one core to itself, as it has a machine of its own elsewhere; the listener, the CPS
-and SIPp have the others. Calls are made as fast as they are answered, so many at a time, and then
-at half of the bare PBX's rate for the time from INVITE to 200.
+and SIPp have the others. Three things are measured, each of them in turns for all ways, so that a
+bad moment of the machine meets each:
+
+* the processor time of Asterisk that a call costs, and the time from INVITE to 200, at a rate that
+  leaves the core half idle;
+* the same with audio, which is what a PBX that carries it spends its time on;
+* the rate that is carried: calls are begun evenly, more and more a second, as long as nearly all
+  are answered within half a second. That is the rate of signalling alone, of calls that end as soon
+  as they are answered.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
 import tempfile
-from collections import Counter
+import time
 from collections.abc import Callable
-from functools import partial
-from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -23,70 +26,64 @@ from typing import Final
 import msgspec
 
 from bench import sipp
+from bench.calls_world import World
 from bench.latency import Latency
-from bench.load import pin
 from bench.machine import Interference, Machine, Watch, cpu_seconds
 from bench.report import Target, table
 from bench.sipp import Calls
-from lab import asterisk
-from lab.asterisk import Instance, Trunk
-from lab.companies import Authority, Company, tls_certificate
 from lab.debian import LabError
-from lab.processes import Service, pbx_stir
-from lab.stage import free_port, heard
 
 ROUNDS: Final = 3
-AT_ONCE: Final = 40
 SECONDS: Final = 4.0
-_NUMBERS: Final = 10_000
+# calls a second for the processor time, without and with audio, and the seconds of it
+STEADY: Final = 40.0
+SPEAKING: Final = 10.0
+AUDIO_SECONDS: Final = 10.0
+# the rate is raised by this factor from half of what the processor time would allow
+_STEP: Final = 1.08
+_ANSWERED_IN_TIME: Final = 0.99
+# the detail records and events of the last calls are still worked on
+_SETTLE_SECONDS: Final = 0.5
 BARE: Final = "no hook"
-DIALPLAN: Final = """
-[globals]
-STIR_OUT_carrier=on
-STIR_IN_carrier=on
-STIR_OUT_quiet=off
-
-[from-caller]
-exten => _0X!,1,Dial(PJSIP/${EXTEN:1}@phone,10)
-exten => _1X!,1,Gosub(pbx-stir-outbound,s,1(quiet,${EXTEN:1}))
- same => n,Dial(PJSIP/${EXTEN:1}@phone,10)
-exten => _2X!,1,Gosub(pbx-stir-outbound,s,1(carrier,${EXTEN:1}))
- same => n,Dial(PJSIP/${EXTEN:1}@phone,10)
-exten => _3X!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN:1}))
- same => n,Dial(PJSIP/${EXTEN:1}@phone,10)
-"""
+SIGNED: Final = "outbound hook: signed and stored"
 # the digit before the number, and whether the number called is ours
-WAYS: Final = (
-    (BARE, "0", False),
-    ("outbound hook, trunk off", "1", False),
-    ("outbound hook: signed and stored", "2", False),
-    ("inbound hook: fetched, nothing there", "3", True),
-)
+WAYS: Final = {
+    BARE: ("0", False),
+    "outbound hook, trunk off": ("1", False),
+    SIGNED: ("2", False),
+    "inbound hook: fetched, nothing there": ("3", True),
+}
 
 Say = Callable[[str], None]
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One way: calls a second at saturation, their rounds, processor ms a call, INVITE to 200."""
+    """One way. ``carried`` are calls a second and ``rounds`` those of each round.
+
+    ``pbx_ms``, ``listener_ms`` and ``audio_ms`` (Asterisk's, with audio) are processor ms a call;
+    ``held`` is what the dialplan measured around the wait for an answer, None where it never waits.
+    """
 
     way: str
-    a_second: float
+    carried: float
     rounds: tuple[float, ...]
     pbx_ms: float
     listener_ms: float
+    audio_ms: float
     latency: Latency
+    held: Latency | None
     failed: int
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All figures; ``half`` is the rate of the latencies, calls a second."""
+    """All figures; shares are those of the outbound hook, of the bare PBX's."""
 
     share_of_bare: float
+    share_with_audio: float
     command: str
     machine: Machine
     interference: Interference
     asterisk: str
-    half: float
     rows: tuple[Row, ...]
 
     def as_json(self) -> bytes:
@@ -94,84 +91,12 @@ class Report(msgspec.Struct, frozen=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
-class _World:
-    """One Asterisk between SIPp and SIPp, company A's listener, a CPS, and B's records there."""
+class _Spent(msgspec.Struct, frozen=True):
+    """One run at a steady rate: processor ms a call of Asterisk and of the listener."""
 
-    def __init__(self, folder: Path) -> None:
-        cores = sorted(os.sched_getaffinity(0))
-        self.pbx_cores, self.others = (cores[0],), tuple(cores[1:]) or (cores[0],)
-        self.folder = folder
-        self.authority = Authority.new(folder, "Bench Authority")
-        self.a = Company("company-a", "12125550000", _NUMBERS, folder / "a")
-        self.b = Company("company-b", "13105550000", _NUMBERS, folder / "b")
-        self.caller, self.phone = "127.11.0.1", "127.11.0.2"
-        software = asterisk.get("forky")
-        self.version = software.version
-        self.phone_port = free_port()
-        trunks = [
-            Trunk("caller", self.caller, 5060, "from-caller"),
-            Trunk("phone", self.phone, self.phone_port, "from-caller"),
-        ]
-        self.pbx = Instance(software, folder / "pbx", "a", extensions=DIALPLAN, trunks=trunks)
-        # a lab's log of every step costs as much as a call
-        self.pbx.files["logger.conf"] = "[general]\n[logfiles]\nfull => warning,error\n"
-        self._certificate, self._key, self._ca = tls_certificate(folder, "cps", ["127.0.0.1"])
-        self.url = f"https://127.0.0.1:{free_port()}"
-        config = folder / "cps.toml"
-        config.write_text(
-            f'state_dir = "cps"\n[cps]\nlisten = "{self.url.removeprefix("https://")}"\n'
-            f'certificate = "{self._certificate}"\nkey = "{self._key}"\n'
-            f'trust = ["{self.authority.anchor}"]\ntokens = false\n'
-            "retrievals_per_second = 100000\n"
-        )
-        self.cps = Service("cps", ["cps", "--config", str(config)], folder)
-        self.listener = Service("listener", ["run", "--config", str(self.a.config)], folder)
-        self._next = count()
-
-    def configure(self) -> None:
-        """Write both companies' configuration."""
-        for company, pbxs in ((self.a, [self.pbx]), (self.b, [])):
-            company.configure(
-                authority=self.authority,
-                trust=self.authority.anchor,
-                cps=self.url,
-                cps_ca=self._ca,
-                routes=["1"],
-                pbxs=pbxs,
-                more='log_level = "warning"\n',
-            )
-        # calls both ways come from one SIPp: it is a trunk and a user at once
-        text = self.a.config.read_text()
-        self.a.config.write_text(
-            text.replace('country_code = "1"\n', 'country_code = "1"\nendpoints = []\n')
-        )
-
-    def numbers(self, digit: str, *, ours: bool, calls: int) -> list[tuple[str, str]]:
-        """Pairs of called and calling numbers."""
-        called, calling = (self.a, self.b) if ours else (self.b, self.a)
-        indices = [next(self._next) % _NUMBERS for _ in range(calls)]
-        return [(f"{digit}{called.number(i)}", calling.number(i)) for i in indices]
-
-    def call(self, digit: str, *, ours: bool, calls: int, rate: float, at_once: int) -> Calls:
-        """Make calls by one way."""
-        return sipp.call(
-            self.folder,
-            (self.pbx.host, self.pbx.sip_port),
-            self.caller,
-            self.numbers(digit, ours=ours, calls=calls),
-            at_once=at_once,
-            rate=rate,
-            processors=self.others,
-        )
-
-    def check(self) -> None:
-        """Whether every hook did what its row says. Raises LabError: else the figures are void."""
-        lines = map(json.loads, (self.a.folder / "calls.jsonl").read_text().splitlines())
-        found = Counter(
-            (one["direction"], one["reason"]) for one in lines if one["event"] == "call"
-        )
-        if set(found) != {("out", "stored"), ("in", "no-passport")}:
-            raise LabError(f"the hooks did something else: {dict(found)}")
+    calls: Calls
+    pbx_ms: float
+    listener_ms: float
 
 
 def measure(say: Say) -> Report:
@@ -180,125 +105,166 @@ def measure(say: Say) -> Report:
         raise LabError("needs sipp (Debian's package sip-tester)")
     machine = Machine.this()
     with tempfile.TemporaryDirectory(prefix="pbx-stir-bench-") as name:
-        world = _World(Path(name))
-        world.configure()
-        with (
-            world.cps,
-            world.pbx,
-            sipp.phone(world.phone, world.phone_port, world.folder, world.others),
-        ):
-            world.cps.wait_until(lambda: "listening on" in world.cps.said, "listening")
-            pbx_stir("keys", "publish", "--config", str(world.b.config))
-            with world.listener:
-                world.listener.wait_until(partial(heard, world.pbx), "heard by Asterisk")
-                pin(world.pbx.pid, world.pbx_cores)
-                for service in (world.cps, world.listener):
-                    pin(service.pid, world.others)
-                watch = Watch([world.pbx.pid, world.cps.pid, world.listener.pid])
-                half, rows = _rows(world, say)
-                interference = watch.interference()
+        world = World(Path(name))
+        with world.running():
+            watch = Watch([world.pbx.pid, world.cps.pid, world.listener.pid])
+            rows = _rows(world, say)
+            interference = watch.interference()
         world.check()
-    rates = {row.way: row.a_second for row in rows}
+    bare, signed = (next(row for row in rows if row.way == way) for way in (BARE, SIGNED))
     return Report(
-        share_of_bare=round(rates[WAYS[2][0]] / rates[BARE], 3),
+        share_of_bare=round(signed.carried / bare.carried, 3),
+        share_with_audio=round(bare.audio_ms / signed.audio_ms, 3),
         command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         machine=machine,
         interference=interference,
         asterisk=world.version,
-        half=half,
         rows=tuple(rows),
     )
 
 
-def _rows(world: _World, say: Say) -> tuple[float, list[Row]]:
-    """All ways in turns, so that a bad moment of the machine meets each of them."""
+def _rows(world: World, say: Say) -> list[Row]:
+    """All ways, by turns."""
     say("warming up")
-    calls = 200
-    for _, digit, ours in WAYS:
-        warm = world.call(digit, ours=ours, calls=calls, rate=1_000, at_once=AT_ONCE)
-        calls = max(200, int(warm.rate * SECONDS))
-    full: dict[str, list[Calls]] = {way: [] for way, _, _ in WAYS}
-    spent: dict[str, list[tuple[float, float]]] = {way: [] for way, _, _ in WAYS}
+    for digit, ours in WAYS.values():
+        world.call(digit, ours=ours, calls=200, rate=STEADY)
+    steady: dict[str, list[_Spent]] = {way: [] for way in WAYS}
+    audio: dict[str, list[_Spent]] = {way: [] for way in WAYS}
     for one in range(ROUNDS):
-        for way, digit, ours in WAYS:
-            say(f"round {one + 1}: {way}")
-            before = cpu_seconds(world.pbx.pid), cpu_seconds(world.listener.pid)
-            done = world.call(digit, ours=ours, calls=calls, rate=5_000, at_once=AT_ONCE)
-            after = cpu_seconds(world.pbx.pid), cpu_seconds(world.listener.pid)
-            full[way].append(done)
-            each = max(1, done.answered)
-            spent[way].append(
-                ((after[0] - before[0]) / each * 1000, (after[1] - before[1]) / each * 1000)
-            )
-    half = median(one.rate for one in full[BARE]) / 2
-    rows = []
-    for way, digit, ours in WAYS:
-        say(f"{way}, {half:.0f} calls a second")
-        at_half = world.call(digit, ours=ours, calls=int(half * SECONDS), rate=half, at_once=10_000)
-        rates = [one.rate for one in full[way]]
-        rows.append(
-            Row(
-                way,
-                round(median(rates), 1),
-                tuple(round(one, 1) for one in rates),
-                round(median(one for one, _ in spent[way]), 2),
-                round(median(one for _, one in spent[way]), 2),
-                at_half.latency,
-                at_half.failed + sum(one.failed for one in full[way]),
-            )
+        for way in WAYS:
+            say(f"round {one + 1}: {way}, {STEADY:g} calls a second, and with audio")
+            steady[way].append(_spend(world, way, STEADY, 0.0))
+            audio[way].append(_spend(world, way, SPEAKING, AUDIO_SECONDS))
+    held = {way: world.held(digit, ours=ours) for way, (digit, ours) in WAYS.items()}
+    carried: dict[str, list[float]] = {way: [] for way in WAYS}
+    for one in range(ROUNDS):
+        for way in WAYS:
+            start = 500 / median(found.pbx_ms for found in steady[way])
+            carried[way].append(_carried(world, way, start))
+            say(f"round {one + 1}: {way} carries {carried[way][-1]:.0f} calls a second")
+    return [
+        Row(
+            way,
+            median(carried[way]),
+            tuple(carried[way]),
+            round(median(found.pbx_ms for found in steady[way]), 2),
+            round(median(found.listener_ms for found in steady[way]), 2),
+            round(median(found.pbx_ms for found in audio[way]), 2),
+            Latency.of_rounds([found.calls.latency for found in steady[way]]),
+            Latency.of(held[way]) if held[way] and way not in _NEVER_HELD else None,
+            sum(found.calls.failed for found in (*steady[way], *audio[way])),
         )
-    return round(half, 1), rows
+        for way in WAYS
+    ]
+
+
+_NEVER_HELD: Final = (BARE, "outbound hook, trunk off")
+
+
+def _spend(world: World, way: str, rate: float, audio_seconds: float) -> _Spent:
+    """Make calls at a rate. Raises LabError where audio got lost: the figures would be void."""
+    digit, ours = WAYS[way]
+    calls = int(rate * (SECONDS if not audio_seconds else AUDIO_SECONDS))
+    before = cpu_seconds(world.pbx.pid), cpu_seconds(world.listener.pid), datagrams()
+    done = world.call(digit, ours=ours, calls=calls, rate=rate, audio_seconds=audio_seconds)
+    time.sleep(_SETTLE_SECONDS)
+    after = cpu_seconds(world.pbx.pid), cpu_seconds(world.listener.pid), datagrams()
+    # to Asterisk, to the phone, and the same way back
+    wanted = 4 * sipp.PACKETS * audio_seconds * calls
+    if after[2] - before[2] < 0.9 * wanted:
+        raise LabError(f"{after[2] - before[2]} datagrams, where audio alone is {wanted:.0f}")
+    each = max(1, done.answered) / 1000
+    return _Spent(done, (after[0] - before[0]) / each, (after[1] - before[1]) / each)
+
+
+def _carried(world: World, way: str, start: float) -> float:
+    """The highest rate at which nearly all calls are answered in time; each has two tries."""
+    digit, ours = WAYS[way]
+    rate, carried = start, 0.0
+    while True:
+        for _ in range(2):
+            calls = int(rate * SECONDS)
+            done = world.call(digit, ours=ours, calls=calls, rate=rate)
+            if done.in_time >= _ANSWERED_IN_TIME * calls:
+                break
+            time.sleep(_SETTLE_SECONDS)
+        else:
+            return carried
+        carried, rate = round(rate, 1), rate * _STEP
+
+
+def datagrams() -> int:
+    """UDP datagrams that this machine has sent: SIPp does not read all that it is sent."""
+    lines = Path("/proc/net/snmp").read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Udp:"))
+    return int(values[names.index("OutDatagrams")])
+
+
+def targets(report: Report) -> list[Target]:
+    """What is asked of the hook."""
+    signed = next(row for row in report.rows if row.way == SIGNED)
+    found = [
+        Target.at_least(
+            "rate of signalling alone, outbound hook", report.share_of_bare, 0.9, "of the bare PBX"
+        ),
+        Target.at_least(
+            f"calls a core carries, {AUDIO_SECONDS:g} s of audio each",
+            report.share_with_audio,
+            0.9,
+            "of the bare PBX",
+        ),
+    ]
+    if signed.held is not None:
+        found.append(Target.at_most("what a held call pays, p50", signed.held.p50, 12, "ms"))
+    return found
 
 
 def render(report: Report) -> str:
     """The report as text."""
     machine = report.machine
-    target = Target.at_least(
-        "rate with the outbound hook", report.share_of_bare, 0.9, "of the bare PBX's"
-    )
-    targets = [
+    asked = [
         ("target", "measured", "asked", ""),
-        (
-            target.name,
-            f"{target.figure:.2f} {target.unit}",
-            f"{target.limit:g}",
-            "met" if target.met else "MISSED",
+        *(
+            (one.name, f"{one.figure:.2f} {one.unit}", f"{one.limit:g}",
+             "met" if one.met else "MISSED")
+            for one in targets(report)
         ),
-    ]
-    rows = [
-        ("way", "calls/s", "of bare", "PBX ms", "listener ms", "p50 ms", "p99 ms", "failed",
-         "calls/s of each round"),
     ]  # fmt: skip
-    bare = report.rows[0].a_second
+    bare = report.rows[0]
+    rows = [
+        ("way", "carried/s", "of bare", "PBX ms", "of bare", "with audio", "of bare", "listener ms",
+         "p50 ms", "p99 ms", "held p50", "p99", "failed", "carried of each round"),
+    ]  # fmt: skip
     rows += [
         (
             one.way,
-            f"{one.a_second:.0f}",
-            f"{one.a_second / bare:.2f}",
+            f"{one.carried:.0f}",
+            f"{one.carried / bare.carried:.2f}",
             f"{one.pbx_ms:.2f}",
+            f"{one.pbx_ms / bare.pbx_ms:.2f}",
+            f"{one.audio_ms:.2f}",
+            f"{one.audio_ms / bare.audio_ms:.2f}",
             f"{one.listener_ms:.2f}",
-            f"{one.latency.p50:.1f}",
-            f"{one.latency.p99:.1f}",
+            f"{one.latency.p50:.0f}",
+            f"{one.latency.p99:.0f}",
+            f"{one.held.p50:.0f}" if one.held else "-",
+            f"{one.held.p99:.0f}" if one.held else "-",
             str(one.failed),
             " ".join(f"{each:.0f}" for each in one.rounds),
         )
         for one in report.rows
     ]
-    return "\n\n".join(
-        (
-            "\n".join(
-                (
-                    f"command   {report.command}",
-                    f"machine   {machine.cpu}, {machine.cores} cores, {machine.system}",
-                    f"software  Asterisk {report.asterisk}, on a core of its own;"
-                    f" Python {machine.python}",
-                    f"load      of the {machine.cores} cores other processes took"
-                    f" {report.interference.others:.2f} meanwhile",
-                    f"calls     {AT_ONCE} at a time, the median of {ROUNDS} rounds; INVITE to 200"
-                    f" at {report.half:g} calls a second; ms are processor time a call",
-                )
-            ),
-            table(targets),
-            table(rows),
-        )
+    head = (
+        f"command   {report.command}",
+        f"machine   {machine.cpu}, {machine.cores} cores, {machine.system}",
+        f"software  Asterisk {report.asterisk}, on a core of its own; Python {machine.python}",
+        f"load      of the {machine.cores} cores other processes took"
+        f" {report.interference.others:.2f} meanwhile",
+        f"calls     medians of {ROUNDS} rounds. PBX and listener ms: processor time a call, at"
+        f" {STEADY:g} calls a second,",
+        f"          with {AUDIO_SECONDS:g} s of audio at {SPEAKING:g}; p50, p99: INVITE to 200, in"
+        " ticks of 4 ms; held: by the dialplan's clock;",
+        f"          carried: {_ANSWERED_IN_TIME:.0%} answered within half a second, calls begun"
+        " evenly and ended at once",
     )
+    return "\n\n".join(("\n".join(head), table(asked), table(rows)))

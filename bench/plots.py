@@ -61,21 +61,26 @@ def cycles(found: dict[str, Any], folder: Path) -> None:
 
 
 def calls(found: dict[str, Any], folder: Path) -> None:
-    """Calls a second through one core of Asterisk, and the time from INVITE to 200."""
-    figure, (rate, latency) = _figure(2)
+    """Calls a second through one core of Asterisk, and what of the core a call takes."""
+    figure, (rate, time) = _figure(2)
     names = [one["way"].replace(": ", ":\n") for one in found["rows"]]
-    drawn = rate.barh(names, [one["a_second"] for one in found["rows"]], color=COLOURS[0])
+    drawn = rate.barh(names, [one["carried"] for one in found["rows"]], color=COLOURS[0])
     rate.bar_label(drawn, fmt="%.0f")
-    rate.set(xlabel="calls a second, Asterisk on one core")
+    rate.set(xlabel="calls a second, signalling alone,\nAsterisk on one core")
     rate.invert_yaxis()
     rate.margins(x=0.15)
-    for key, colour in (("p50", COLOURS[0]), ("p99", COLOURS[2])):
-        values = [one["latency"][key] for one in found["rows"]]
-        latency.plot(values, range(len(values)), "o", color=colour, label=key)
-    latency.set(xlabel=f"INVITE to 200 at {found['half']:g} calls a second, ms", yticks=[])
-    latency.set_xlim(left=0)
-    latency.invert_yaxis()
-    latency.legend()
+    places = range(len(names))
+    for key, colour, label, shift in (
+        ("pbx_ms", COLOURS[0], "signalling alone", -0.2),
+        ("audio_ms", COLOURS[2], "with 10 s of audio", 0.2),
+    ):
+        values = [one[key] for one in found["rows"]]
+        drawn = time.barh([at + shift for at in places], values, 0.4, color=colour, label=label)
+        time.bar_label(drawn, fmt="%.1f")
+    time.set(xlabel="Asterisk's processor time a call, ms", yticks=[])
+    time.margins(x=0.15)
+    time.invert_yaxis()
+    time.legend(fontsize=7)
     _save(figure, folder / "calls.svg")
 
 

@@ -1,7 +1,8 @@
 """SIPp as a caller and as a phone: how fast calls are answered, and how many a second.
 
-Takes addresses and numbers, gives what SIPp has measured from INVITE to 200. Source: Debian's
-package sip-tester.
+Takes addresses and numbers, gives what SIPp has measured from INVITE to 200, to its clock's tick of
+some 4 ms. With audio the caller speaks (G.711, 50 packets a second) and the phone sends back what
+it hears. Source: Debian's package sip-tester.
 """
 
 from __future__ import annotations
@@ -37,17 +38,25 @@ o=bench 1 1 IN IP[local_ip_type] [local_ip]
 s=-
 c=IN IP[media_ip_type] [media_ip]
 t=0 0
-m=audio [media_port] RTP/AVP 0
+m=audio [{port}] RTP/AVP 0
 a=rtpmap:0 PCMU/8000
 """
+_SPEAK: Final = """\
+  <nop><action><exec rtp_stream="{file},-1,0,PCMU/8000"/></action></nop>
+  <pause milliseconds="{milliseconds:.0f}"/>
+"""
+# packets a second each way, of 20 ms each
+PACKETS: Final = 50
 
 
-def _scenario() -> str:
-    """INVITE, 200, ACK, BYE, 200."""
+def _scenario(audio: Path | None, seconds: float) -> str:
+    """INVITE, 200, ACK, so many seconds of audio, BYE, 200."""
     target = "sip:[field0]@[remote_ip]:[remote_port]"
     invite = _HEAD.format(tag="", cseq="1 INVITE")
     ack = _HEAD.format(tag="[peer_tag_param]", cseq="1 ACK")
     bye = _HEAD.format(tag="[peer_tag_param]", cseq="2 BYE")
+    sdp = _SDP.replace("{port}", "rtpstream_audio_port" if audio else "media_port")
+    speak = _SPEAK.format(file=audio, milliseconds=seconds * 1000) if audio else ""
     return f"""<?xml version="1.0" encoding="ISO-8859-1" ?>
 <scenario name="calls">
   <send retrans="500" start_rtd="1"><![CDATA[
@@ -55,7 +64,7 @@ INVITE {target} SIP/2.0
 {invite}Content-Type: application/sdp
 Content-Length: [len]
 
-{_SDP}
+{sdp}
   ]]></send>
   <recv response="100" optional="true"/>
   <recv response="180" optional="true"/>
@@ -66,7 +75,7 @@ ACK {target} SIP/2.0
 {ack}Content-Length: 0
 
   ]]></send>
-  <send retrans="500"><![CDATA[
+{speak}  <send retrans="500"><![CDATA[
 BYE {target} SIP/2.0
 {bye}Content-Length: 0
 
@@ -76,13 +85,22 @@ BYE {target} SIP/2.0
 """
 
 
+# half a second: SIP's T1, after which a request is sent again (RFC 3261, section 17.1.1.1)
+_IN_TIME: Final = 0.5
+
+
 class Calls(msgspec.Struct, frozen=True):
-    """What came of one run: calls answered, those that were not, wall seconds, INVITE to 200."""
+    """What came of one run: calls answered, those that were not, wall seconds, INVITE to 200.
+
+    ``in_time`` were answered within half a second, ``again`` are requests that were sent again.
+    """
 
     answered: int
     failed: int
     seconds: float
     latency: Latency
+    in_time: int = 0
+    again: int = 0
 
     @property
     def rate(self) -> float:
@@ -97,10 +115,12 @@ def binary() -> str | None:
 
 @contextlib.contextmanager
 def phone(host: str, port: int, folder: Path, processors: Sequence[int]) -> Iterator[None]:
-    """Answers every call at once as long as the context lasts."""
+    """Answers every call at once as long as the context lasts, and sends back what it hears."""
+    media = str(_free_ports(host))
     with (folder / "phone.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(binary()), "-sn", "uas", "-i", host, "-p", str(port), "-nostdin"],
+            [str(binary()), "-sn", "uas", "-i", host, "-p", str(port), "-nostdin",
+             "-mi", host, "-mp", media, "-rtp_echo"],
             cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -123,21 +143,28 @@ def call(
     at_once: int,
     rate: float,
     processors: Sequence[int],
+    audio_seconds: float = 0.0,
 ) -> Calls:
     """Make one call for each (called, calling) pair, up to ``at_once`` at a time.
 
-    Raises LabError where SIPp fails altogether.
+    ``rate`` are calls begun a second; each has so many seconds of audio. Raises LabError where
+    SIPp fails altogether.
     """
     run = folder / f"calls-{time.monotonic_ns()}"
     run.mkdir()
-    (run / "calls.xml").write_text(_scenario())
+    audio = run / "audio.ulaw" if audio_seconds else None
+    if audio is not None:
+        # a second of silence
+        audio.write_bytes(b"\xff" * 8000)
+    (run / "calls.xml").write_text(_scenario(audio, audio_seconds))
     lines = "".join(f"{called};{calling};\n" for called, calling in numbers)
     (run / "numbers.csv").write_text(f"SEQUENTIAL\n{lines}")
     command = [
         str(binary()), f"{pbx[0]}:{pbx[1]}", "-sf", "calls.xml", "-inf", "numbers.csv",
-        "-i", own, "-p", str(_free_port(own)), "-m", str(len(numbers)), "-l", str(at_once),
-        "-r", f"{rate:.0f}", "-nostdin", "-trace_rtt", "-rtt_freq", "1", "-recv_timeout", "15000",
-        "-trace_stat", "-fd", "1", "-stf", "statistics.csv", "-timeout", "300",
+        "-i", own, "-mi", own, "-p", str(_free_port(own)),
+        "-m", str(len(numbers)), "-l", str(at_once), "-r", f"{rate:.0f}", "-nostdin",
+        "-trace_rtt", "-rtt_freq", "1", "-recv_timeout", "15000", "-timeout", "300",
+        "-trace_stat", "-fd", "1", "-stf", "statistics.csv",
     ]  # fmt: skip
     began = time.perf_counter()
     with (run / "log").open("wb") as log:
@@ -150,7 +177,21 @@ def call(
     if status not in {0, 1}:
         raise LabError(f"sipp ended with {status}: {(run / 'log').read_text()[-500:]}")
     times = _times(run)
-    return Calls(len(times), len(numbers) - len(times), seconds, Latency.of(times or [0.0]))
+    return Calls(
+        len(times),
+        len(numbers) - len(times),
+        seconds,
+        Latency.of(times or [0.0]),
+        sum(one <= _IN_TIME for one in times),
+        _sent_again(run),
+    )
+
+
+def _sent_again(run: Path) -> int:
+    """Requests that SIPp had to send again, of a whole run."""
+    with (run / "statistics.csv").open() as lines:
+        rows = list(csv.DictReader(lines, delimiter=";"))
+    return int(rows[-1].get("Retransmissions(C)") or 0) if rows else 0
 
 
 def _times(run: Path) -> list[float]:
@@ -162,6 +203,20 @@ def _times(run: Path) -> list[float]:
                 float(row[1]) / 1000 for row in csv.reader(lines, delimiter=";") if _is_number(row)
             ]
     return found
+
+
+def _free_ports(host: str) -> int:
+    """An even port of several that are free: SIPp echoes on it, on the second and the fourth."""
+    while True:
+        first = _free_port(host) & ~1
+        with contextlib.ExitStack() as held:
+            try:
+                for port in (first, first + 2, first + 4):
+                    one = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                    one.bind((host, port))
+            except OSError:
+                continue
+        return first
 
 
 def _is_number(row: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import sipp
-from bench.calls import Report, Row, render
+from bench.calls import BARE, SIGNED, Report, Row, datagrams, render
 from bench.latency import Latency
 from bench.machine import Interference, Machine
 from lab.stage import free_port
@@ -35,14 +35,28 @@ def test_every_call_is_answered_and_timed(tmp_path: Path) -> None:
     assert done.rate > 0
 
 
+@needs_sipp
+def test_audio_goes_both_ways(tmp_path: Path) -> None:
+    """A caller speaks fifty packets a second and hears as many."""
+    port = free_port()
+    before = datagrams()
+    with sipp.phone("127.0.0.1", port, tmp_path, CORES):
+        done = sipp.call(
+            tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")] * 4,
+            at_once=4, rate=100, processors=CORES, audio_seconds=2,
+        )  # fmt: skip
+    assert (done.answered, done.failed) == (4, 0)
+    assert datagrams() - before > 4 * 2 * 2 * sipp.PACKETS * 0.8
+
+
 def test_report_says_what_was_missed() -> None:
     """The share of the bare PBX's rate is at the top, and in the table by its name."""
     rows = tuple(
-        Row(name, rate, (rate,), 1.0, 1.0, Latency.of([0.001]), 0)
-        for name, rate in (("no hook", 100.0), ("hook", 80.0))
+        Row(name, rate, (rate,), 1.0, 1.0, 1.0, Latency.of([0.001]), None, 0)
+        for name, rate in ((BARE, 100.0), (SIGNED, 80.0))
     )
-    report = Report(0.8, "bench", Machine.this(), Interference(0.0, 0.0), "22", 50.0, rows)
+    report = Report(0.8, 0.95, "bench", Machine.this(), Interference(0.0, 0.0), "22", rows)
     text = render(report)
-    assert "MISSED" in text
-    assert "0.80 of the bare" in text
+    assert "0.80 of the bare PBX    0.9  MISSED" in text
+    assert "0.95 of the bare PBX    0.9     met" in text
     assert b'"share_of_bare": 0.8' in report.as_json()
