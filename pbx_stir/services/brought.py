@@ -4,7 +4,8 @@ Takes candidates as the verification service met them and what it found out of e
 mark that a call got when it came in and that each leg made for it inherits, what may be passed on
 of them (RFC 8816 sections 5.3, 5.4 and 6.2). The linked id would not do: a bridge gives it to
 calls of strangers. PASSporTs and certificates stay as they were received. In memory only, with an
-end, and for minutes: a PASSporT that is older vouches for no new leg.
+end, and for minutes: a PASSporT that is older vouches for no new leg. Few calls leave again, so what
+is kept is their text alone: parsed it takes three times as much.
 """
 
 from __future__ import annotations
@@ -16,22 +17,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
+import msgspec
 
 from pbx_stir.services.call import Call
 from pbx_stir.services.candidates import Candidate, Numbers
 from pbx_stir.services.judgement import Judged
 from pbx_stir.services.steps import check_dest, check_iat, check_orig
-from pbx_stir.stir import diversion
+from pbx_stir.stir import diversion, passport
 from pbx_stir.stir.passport import Passport
 
 MOST_CALLS: Final = 10_000
-# of PASSporTs and certificates; parsed they take some three times as much
+# of PASSporTs and certificates; with all that finds them they take some half as much again
 MOST_OCTETS: Final = 4 * 1024 * 1024
 # of one call's Identity headers that nobody has verified: whatever a stranger sends along
 MOST_UNVERIFIED_OCTETS: Final = 8 * 1024
 # longer than a PASSporT is fresh, so that a leg which comes too late is told so
 KEPT_SECONDS: Final = 120.0
+_MAX_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,34 @@ class Gathering:
         return Brought(came_in, numbers.called, self._passed or self._partial, own)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a call brought, since when (seconds since the epoch), as the ``serial``-th one."""
+class _Text(msgspec.Struct, frozen=True, gc=False):
+    """A ``Carried`` that was passed on by nobody, as it was received."""
 
-    brought: Brought
+    token: str
+    certificates: tuple[bytes, ...]
+    in_band: bool
+
+
+class _Kept(msgspec.Struct, frozen=True, gc=False):
+    """What a call brought, since when (seconds since the epoch), as the ``serial``-th one.
+
+    A flat one, unseen by Python's search for garbage: there are thousands, and no cycle in any.
+    ``verified`` may be one of ``identities``.
+    """
+
+    came_in: str
+    called: tuple[str, ...]
+    verified: _Text | Carried | None
+    identities: tuple[_Text | Carried, ...]
+    octets: int
     since: float
     serial: int
+
+    @property
+    def brought(self) -> Brought:
+        """What it was, parsed anew."""
+        verified = None if self.verified is None else _parsed(self.verified)
+        return Brought(self.came_in, self.called, verified, tuple(map(_parsed, self.identities)))
 
 
 class BroughtCalls:
@@ -171,7 +194,7 @@ class BroughtCalls:
         while self._calls and (len(self._calls) >= self._most or self._is_over(now)):
             self._drop(next(iter(self._calls)))
         key, octets = (call.pbx, call.unique_id), brought.octets
-        kept = _Kept(brought, now, next(self._serials))
+        kept = _kept(brought, octets, now, next(self._serials))
         self._calls[key] = kept
         self._octets += octets
         heapq.heappush(self._largest, (brought.verified is not None, -octets, kept.serial, key))
@@ -190,7 +213,7 @@ class BroughtCalls:
         kept = self._calls.get((call.pbx, call.came_in_id))
         if kept is None or not 0 <= now - kept.since < self._seconds:
             return None
-        return kept.brought if kept.brought.came_in == call.came_in else None
+        return kept.brought if kept.came_in == call.came_in else None
 
     def _is_over(self, now: float) -> bool:
         return not 0 <= now - next(iter(self._calls.values())).since < self._seconds
@@ -207,7 +230,7 @@ class BroughtCalls:
     def _drop(self, key: tuple[str, str]) -> None:
         found = self._calls.pop(key, None)
         if found is not None:
-            self._octets -= found.brought.octets
+            self._octets -= found.octets
 
 
 def _bounded(brought: Brought) -> Brought:
@@ -223,11 +246,32 @@ def _bounded(brought: Brought) -> Brought:
     return replace(brought, identities=fitting)
 
 
+def _kept(brought: Brought, octets: int, now: float, serial: int) -> _Kept:
+    verified = None if brought.verified is None else _text(brought.verified)
+    identities = tuple(map(_text, brought.identities))
+    return _Kept(brought.came_in, brought.called, verified, identities, octets, now, serial)
+
+
+def _text(carried: Carried) -> _Text | Carried:
+    """What is to be kept. Chains are few, and stay as they are."""
+    one = carried.candidate
+    if one.diverted is not None:
+        return carried
+    return _Text(one.passport.token, carried.certificates, one.in_band)
+
+
+def _parsed(kept: _Text | Carried) -> Carried:
+    """What was kept: the same, but without certificates that came along and showed nothing."""
+    if isinstance(kept, Carried):
+        return kept
+    # how long a number may be was asked when it came
+    token = passport.parse(kept.token, max_digits=_MAX_DIGITS)
+    return Carried(Candidate(token, (), kept.in_band), kept.certificates)
+
+
 def _certificates(judged: Judged) -> tuple[bytes, ...]:
-    """Those of the paths, without the anchors, which a receiver has or does not trust."""
-    ders = [
-        one.public_bytes(Encoding.DER)
-        for path in judged.paths
-        for one in path.certificates[: max(1, len(path.certificates) - 1)]
-    ]
-    return tuple(dict.fromkeys(ders))
+    """Those of the paths, without the anchors."""
+    first, *others = judged.paths
+    if not others:
+        return first.shown
+    return tuple(dict.fromkeys(der for path in judged.paths for der in path.shown))

@@ -24,13 +24,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pbx_stir.errors import (
     CertificateExpired,
@@ -114,7 +115,8 @@ class Path:
     ``not_after`` is the epoch second after which it holds no more. ``signer`` is the provider's
     code where the leaf lists codes only, else the leaf's common name; raw, a stranger chose it.
     ``above`` are the lists with numbers of the authorities on the path, ``above_codes`` those of
-    codes only.
+    codes only. ``shown`` is what shows it to others: DER, leaf first, without the anchor, which
+    they have or do not trust; one copy for all who keep it.
     """
 
     leaf: x509.Certificate
@@ -125,6 +127,13 @@ class Path:
     above: tuple[TnAuthList, ...] = ()
     constraints: tuple[ClaimConstraints, ...] = ()
     above_codes: tuple[TnAuthList, ...] = ()
+    shown: tuple[bytes, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Write out ``shown``."""
+        below = self.certificates[: max(1, len(self.certificates) - 1)]
+        ders = tuple(one.public_bytes(Encoding.DER) for one in below)
+        object.__setattr__(self, "shown", ders)
 
     def covers(self, number: str, policy: SpcPolicy) -> bool:
         """Tell whether the path may sign PASSporTs from ``number`` (canonical).

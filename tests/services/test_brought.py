@@ -49,10 +49,52 @@ def test_a_leg_is_known_by_the_mark_that_it_inherits() -> None:
     other = Brought("carrier", (ALICE,), ALONG.verified)
     calls.remember(_call("1", linked_id="1"), ALONG, NOW)
     calls.remember(_call("2", linked_id="1"), other, NOW)
-    assert calls.of(_call("leg", linked_id="1", came_in_id="1"), NOW) is ALONG
-    assert calls.of(_call("leg", linked_id="1", came_in_id="2"), NOW) is other
+    assert calls.of(_call("leg", linked_id="1", came_in_id="1"), NOW) == ALONG
+    assert calls.of(_call("leg", linked_id="1", came_in_id="2"), NOW) == other
     assert calls.of(_call("1", linked_id="1", came_in_id=""), NOW) is None
     assert calls.of(_call("leg", linked_id="1", came_in_id="leg"), NOW) is None
+
+
+def test_what_is_given_is_what_was_brought() -> None:
+    """Word for word and in its order: what was verified, headers, and chains of diversions."""
+    plain, own = World().token(), World().token()
+    div = diversion_of(plain)
+    carried = (
+        Carried(Candidate(plain, (), True), ()),
+        Carried(Candidate(own, (), True), (b"a certificate", b"another")),
+        Carried(Candidate(div, (b"a certificate",), True, Diverted(plain, (div,))), (b"its own",)),
+    )
+    for verified in (None, *carried, Carried(Candidate(own, (), False), (b"one",))):
+        calls = BroughtCalls()
+        brought = Brought("carrier", (BOB, ALICE), verified, carried)
+        calls.remember(_call("1"), brought, NOW)
+        found = calls.of(_call("1"), NOW)
+        assert found == brought
+        for one, before in zip(found.identities, carried, strict=True):
+            assert one.candidate.passport.claims == before.candidate.passport.claims
+            assert one.candidate.passport.signature == before.candidate.passport.signature
+            assert one.tokens == before.tokens
+
+
+async def test_calls_of_one_signer_share_his_certificates() -> None:
+    """However many calls he makes, there is one copy of them."""
+    exchange = Exchange()
+    alice = credential_for(one_number(ALICE))
+    bob = Pbx(exchange, [BOB], credential_for(one_number(BOB)))
+    exchange.certificates.chains[alice.x5u] = (alice.certificate,)
+    found = []
+    for number in range(2):
+        token = passport.sign(
+            orig=ALICE, dest=[BOB], iat=int(NOW), x5u=alice.x5u, key=alice.key, jti=str(number)
+        )
+        one, verdict = await bob.comes_in(identity=(passport.identity_header(token),))
+        assert verdict.verstat is Verstat.PASSED
+        brought = bob.brought.of(replace(one, came_in_id=one.unique_id), NOW)
+        assert brought is not None
+        assert brought.verified is not None
+        found.append(brought.verified.certificates)
+    assert found[0] == alice.chain
+    assert found[0] is found[1]
 
 
 def test_who_hides_brings_nothing() -> None:
@@ -67,7 +109,7 @@ def test_it_is_kept_for_minutes() -> None:
     """After that, and where the clock was set back, there is nothing."""
     calls = BroughtCalls()
     calls.remember(_call("1"), ALONG, NOW)
-    assert calls.of(_call("1"), NOW + KEPT_SECONDS - 1) is ALONG
+    assert calls.of(_call("1"), NOW + KEPT_SECONDS - 1) == ALONG
     assert calls.of(_call("1"), NOW + KEPT_SECONDS) is None
     assert calls.of(_call("1"), NOW - 1) is None
     calls.remember(_call("2"), ALONG, NOW + KEPT_SECONDS)
@@ -81,7 +123,7 @@ def test_there_is_an_end_to_it() -> None:
         calls.remember(_call(str(number)), ALONG, NOW)
     assert len(calls) == 3
     assert calls.of(_call("6"), NOW) is None
-    assert calls.of(_call("9"), NOW) is ALONG
+    assert calls.of(_call("9"), NOW) == ALONG
 
 
 def test_its_octets_are_bounded() -> None:
@@ -109,7 +151,7 @@ def test_who_sends_much_along_pushes_out_his_own() -> None:
     calls.remember(_call("small"), _unverified(TOKEN, 500), NOW)
     for number in range(1000):
         calls.remember(_call(str(number)), _unverified(TOKEN, 7000), NOW)
-    assert calls.of(_call("verified"), NOW) is ALONG
+    assert calls.of(_call("verified"), NOW) == ALONG
     assert calls.of(_call("small"), NOW) is not None
     assert calls._octets == sum(one.brought.octets for one in calls._calls.values()) <= 64 * 1024
     assert len(calls._largest) <= 2 * len(calls) + 101
