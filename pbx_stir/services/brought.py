@@ -4,8 +4,8 @@ Takes candidates as the verification service met them and what it found out of e
 mark that a call got when it came in and that each leg made for it inherits, what may be passed on
 of them (RFC 8816 sections 5.3, 5.4 and 6.2). The linked id would not do: a bridge gives it to
 calls of strangers. PASSporTs and certificates stay as they were received. In memory only, with an
-end, and for minutes: a PASSporT that is older vouches for no new leg. Few calls leave again, so what
-is kept is their text alone: parsed it takes three times as much.
+end, and for minutes: a PASSporT that is older vouches for no new leg. Few calls leave again, so
+what is kept is text alone: parsed it takes three times as much.
 """
 
 from __future__ import annotations
