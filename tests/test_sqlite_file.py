@@ -117,17 +117,43 @@ async def test_nobody_waits_for_what_is_done_aside(tmp_path: Path) -> None:
     assert done == [2]
 
 
-async def test_the_log_is_brought_into_the_file_aside(tmp_path: Path) -> None:
-    """Each so many changes, so that it does not grow with them."""
+async def test_the_log_is_brought_into_the_file_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each so many changes and no more often, so that it does not grow with them."""
+    times: list[sqlite3.Connection] = []
+    bring_in = sqlite_file._bring_in
+
+    def counted(database: sqlite3.Connection) -> None:
+        times.append(database)
+        bring_in(database)
+
+    monkeypatch.setattr(sqlite_file, "_bring_in", counted)
     file = SqliteFile(tmp_path / "one.sqlite", ASIDE)
     for _ in range(300):
         await file.run(lambda: _add(file))
         # a checkpoint that is late on a busy machine is waited for here
         file._aside.submit(lambda: None).result()
     assert _octets_waiting(tmp_path) < 100 * 4_096
+    assert len(times) == 30
+    assert file.database not in times
     # its own limit is far away: nobody who changes something does it
     limit = file.database.execute("PRAGMA wal_autocheckpoint").fetchone()[0]
     assert limit == sqlite_file.MOST_PAGES_WAITING
+    file.close()
+
+
+async def test_who_reads_for_long_holds_no_change_up(tmp_path: Path) -> None:
+    """What cannot be brought in while he does so is brought in later."""
+    file = SqliteFile(tmp_path / "one.sqlite", replace(ASIDE, busy_seconds=60, answer_seconds=20))
+    await file.run(lambda: _add(file))
+    reader = sqlite3.connect(tmp_path / "one.sqlite", isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM one").fetchone() == (1,)
+    for _ in range(50):
+        await file.run(lambda: _add(file))
+    assert reader.execute("SELECT count(*) FROM one").fetchone() == (1,)
+    reader.close()
     file.close()
 
 

@@ -105,6 +105,33 @@ async def test_what_is_past_is_removed(tmp_path: Path) -> None:
     database.close()
 
 
+async def test_what_ends_now_is_used_still(tmp_path: Path) -> None:
+    """A PASSporT may pass up to the last moment of its freshness, that one too."""
+    moment = 0.0
+    one = UsedDatabase(tmp_path / "used.sqlite", lambda: moment)
+    await one.reserve("k", claim(1), UNTIL, 0)
+    await one.reserve("k", claim(2, linked=1), UNTIL, 0)
+    await one.confirm("k", claim(2, linked=1), 0)
+    moment = UNTIL
+    await one.reserve("other", claim(3), 2 * UNTIL, UNTIL)
+    one._file._aside.submit(lambda: None).result()
+    assert one._database.execute("SELECT count(*) FROM legs").fetchone() == (1,)
+    assert (await one.reserve("k", claim(4), UNTIL, UNTIL)).use is Use.TAKEN
+    one.close()
+
+
+async def test_the_log_does_not_grow_with_the_calls(tmp_path: Path) -> None:
+    """It is brought into the file each so many of them."""
+    one = UsedDatabase(tmp_path / "used.sqlite")
+    for number in range(500):
+        await one.reserve(f"k{number}", claim(number), UNTIL, 0)
+        await one.confirm(f"k{number}", claim(number), 0)
+        # a checkpoint that is late on a busy machine is waited for here
+        one._file._aside.submit(lambda: None).result()
+    assert (tmp_path / "used.sqlite-wal").stat().st_size < 6_000_000
+    one.close()
+
+
 async def test_a_step_of_the_clock_forgets_no_use(tmp_path: Path) -> None:
     """Set forth for minutes and back again, it lets no PASSporT pass a second call."""
     moment = 0.0

@@ -12,6 +12,7 @@ what was shown before, not by what they remember:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -35,6 +36,17 @@ MOST_IN_ALL = 7
 OCTETS = 100
 NUMBERS = ("1", "12", "123")
 EPOCH_SECONDS = 25
+
+
+def microseconds(entry: Entry) -> int:
+    """When a made-up entry came: a whole number of them."""
+    return round(entry.arrival * 1_000_000)
+
+
+def moment(at: int) -> float:
+    """Give the first moment that is in a microsecond, or a float next to it."""
+    now = at / 1_000_000
+    return now if int(now * 1_000_000) >= at else math.nextafter(now, math.inf)
 
 
 def do(work: Coroutine[Any, Any, _T]) -> _T:
@@ -128,14 +140,22 @@ class CollectionMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def wait_for_an_end(self, data: st.DataObject) -> None:
         """Until the very moment at which an entry is over, or the last one before."""
-        # the made-up ones' ends are whole microseconds: a float is not exactly there
         ends = [one.at + LIFETIME - off for one in self.stored[-3:] for off in (0, 0.001)]
-        made_up = list(self.seen.values())[-3:]
-        ends += [one.entry.arrival + LIFETIME + off for one in made_up for off in (-1e-5, 1e-5)]
+        made_up = [microseconds(one.entry) for one in list(self.seen.values())[-3:]]
+        ends += [moment(each + LIFETIME * 1_000_000 + off) for each in made_up for off in (-1, 0)]
         end = data.draw(st.sampled_from(ends))
         self.now = max(self.now, end)
         for number in NUMBERS:
             self.look(number)
+
+    @rule(number=st.sampled_from(NUMBERS), off=st.sampled_from([-1, 0]))
+    def wait_for_a_beginning(self, number: str, off: int) -> None:
+        """Until the very moment at which a made-up entry comes, or the last one before."""
+        coming = self.others.coming(number, self.now)
+        self.now = max(self.now, moment(microseconds(coming) + off))
+        self.look(number)
+        shown = {entry.id for entry in self.dummies.entries(number, self.now)}
+        assert (coming.id in shown) is (off == 0), "not at its moment"
 
     @rule()
     def sweep(self) -> None:
@@ -164,13 +184,15 @@ class CollectionMachine(RuleBasedStateMachine):
     def _check_made_up(self, number: str, shown: dict[str, Entry]) -> None:
         assert 2 <= len(shown) <= 3
         assert self.others.entries(number, self.now) == list(shown.values()), "not so for all"
+        now = int(self.now * 1_000_000)
         for name, entry in shown.items():
-            assert entry.arrival <= self.now < entry.arrival + LIFETIME, "beyond its lifetime"
+            age = now - microseconds(entry)
+            assert 0 <= age < LIFETIME * 1_000_000, "beyond its lifetime"
             assert len(entry.wire) == sealing.WIRE_OCTETS
             first = self.seen.setdefault(name, Seen(entry, number))
             assert (first.entry, first.number) == (entry, number), "another one with its id"
         for name, one in self.seen.items():
-            if one.number == number and self.now < one.entry.arrival + LIFETIME:
+            if one.number == number and now - microseconds(one.entry) < LIFETIME * 1_000_000:
                 assert name in shown, "gone before its time"
 
     @invariant()

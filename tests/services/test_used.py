@@ -103,6 +103,16 @@ async def test_no_second_use_after_an_answered_call_or_after_5_s() -> None:
         assert (await used.reserve(key, claim(9), UNTIL, later)).use is Use.TAKEN
 
 
+async def test_a_clock_that_is_set_back_opens_nothing() -> None:
+    """A call that ends later than now, by a clock that was ahead, gives no second use."""
+    used = UsedPassports()
+    await used.reserve("k", claim(1), UNTIL, 50)
+    await used.confirm("k", claim(1), 50)
+    await used.ended("pbx", "u1", answered=False, now=50)
+    assert (await used.reserve("k", claim(2), UNTIL, 49)).use is Use.TAKEN
+    assert (await used.reserve("k", claim(2), UNTIL, 50)).use is Use.AGAIN
+
+
 async def test_giving_back_a_second_use_leaves_the_first_as_it_was() -> None:
     """A failover call that dies in its hold does not make the PASSporT fresh."""
     used = UsedPassports()
