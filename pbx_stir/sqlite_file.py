@@ -11,7 +11,6 @@ remove what is past.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sqlite3
@@ -26,6 +25,7 @@ from typing import Final, TypeVar
 
 from pbx_stir.boot_mark import BootMark, this_boot
 from pbx_stir.errors import ConfigurationError, StoreUnavailable
+from pbx_stir.lane import Lane
 
 COMPLAINT_SECONDS: Final = 60.0
 # 64 MiB: then whoever makes a change brings them into the file, if nobody does so aside
@@ -69,7 +69,7 @@ class SqliteFile:
         self._path = path
         self._terms = terms
         self._next_complaint = 0.0
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=terms.thread)
+        self._thread = Lane(terms.thread)
         self._aside = ThreadPoolExecutor(1, thread_name_prefix=f"{terms.thread}-aside")
         self._lock = threading.Lock()
         self._waiting: dict[str, Aside] = {}
@@ -78,9 +78,9 @@ class SqliteFile:
         self._mark: BootMark | None = None
         self._changes = 0
         try:
-            self.database = self._thread.submit(self._open).result()
+            self.database = self._open()
         except (OSError, sqlite3.Error) as error:
-            self._thread.shutdown()
+            self._thread.close()
             self._unmark()
             hint = "state_dir must be a folder that the service may write"
             raise ConfigurationError(f"{path}: {error}", hint=hint) from error
@@ -92,10 +92,8 @@ class SqliteFile:
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Do ``work`` in the thread. Raises StoreUnavailable: nobody knows whether it was done."""
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(self._terms.answer_seconds):
-                return await loop.run_in_executor(self._thread, work)
+            return await self._thread.run(work, self._terms.answer_seconds)
         except TimeoutError as error:
             raise self._unavailable(f"no answer in {self._terms.answer_seconds} s") from error
         except (sqlite3.Error, RuntimeError) as error:
@@ -113,9 +111,9 @@ class SqliteFile:
 
     def close(self) -> None:
         """Close the file, once what is under way is done."""
-        self._thread.submit(self.database.close)
         # first: what it does may have something done aside
-        self._thread.shutdown(wait=True)
+        self._thread.close()
+        self.database.close()
         self._aside.shutdown(wait=True)
         if self._second is not None:
             self._second.close()

@@ -16,7 +16,7 @@ PACKAGE = ROOT / "pbx_stir"
 
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("errors", "boot_mark"),
+    ("errors", "boot_mark", "lane"),
     (
         "private_files",
         "sqlite_file",
