@@ -113,6 +113,15 @@ async def test_a_clock_that_is_set_back_opens_nothing() -> None:
     assert (await used.reserve("k", claim(2), UNTIL, 50)).use is Use.AGAIN
 
 
+async def test_another_pbxs_call_of_the_same_id_ends_nothing() -> None:
+    """Two PBXs number their calls each for itself."""
+    used = UsedPassports()
+    await used.reserve("k", claim(1), UNTIL, 0)
+    await used.confirm("k", claim(1), 0)
+    await used.ended("pbx-2", "u1", answered=False, now=1)
+    assert (await used.reserve("k", claim(2), UNTIL, 1)).use is Use.TAKEN
+
+
 async def test_giving_back_a_second_use_leaves_the_first_as_it_was() -> None:
     """A failover call that dies in its hold does not make the PASSporT fresh."""
     used = UsedPassports()
