@@ -117,7 +117,8 @@ OUTBOUND: Final[Mapping[Reason, Explanation]] = {
         "See the log for why none could be had. `pbx-stir check` says how many are left; "
         "wallet.low and wallet.high how many are kept.",
         (
-            "More calls were placed than wallet.high allows for.",
+            "The CPS grants no more today: more calls were placed than its cps.tokens_per_leaf.",
+            "The service was started for the first time, some seconds ago.",
             "The CPS does not trust our certificate (its cps.trust), or it has ended.",
             "The CPS could not be reached since the service was started.",
         ),
