@@ -18,12 +18,12 @@ import logging
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pbx_stir.directory.key_files import KeyFiles, OwnKey
+from pbx_stir.directory.not_ours import NotOurs
 from pbx_stir.errors import ConfigurationError, Malformed, MalformedSealed
 from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.stir import sealing
@@ -53,7 +53,7 @@ class Keyring:
         self._lock = threading.Lock()
         self._changed = files.changed()
         self._keys = files.load()
-        self._not_ours: OrderedDict[bytes, bool] = OrderedDict()
+        self._not_ours = NotOurs(MOST_REMEMBERED)
         self._closed = False
         # keyed, so that nobody can make two blobs that we take for one
         self._hash_key = secrets.token_bytes(32)
@@ -125,19 +125,20 @@ class Keyring:
         opened: list[Opened] = []
         malformed = 0
         for done, blob in enumerate(blobs):
-            if self._clock() >= give_up_at:
+            now = self._clock()
+            if now >= give_up_at:
                 return OpenedSet(tuple(opened), malformed, len(blobs) - done)
             if not sealing.looks_sealed(blob):
                 continue
             digest = self._digest(number, blob)
-            broken = self._remembered(digest)
+            broken = self._remembered(digest, now)
             if broken is None:
                 found = _open_one(blob, keys, number)
                 if isinstance(found, Opened):
                     opened.append(found)
                     continue
                 broken = found
-                self._remember(digest, broken)
+                self._remember(digest, broken, now)
                 if in_thread and done % _BETWEEN_YIELDS == 0:
                     # let the event loop have the interpreter
                     time.sleep(0)
@@ -156,18 +157,13 @@ class Keyring:
         digest.update(number.encode("ascii", "replace"))
         return digest.digest()
 
-    def _remembered(self, digest: bytes) -> bool | None:
+    def _remembered(self, digest: bytes, now: float) -> bool | None:
         with self._lock:
-            broken = self._not_ours.get(digest)
-            if broken is not None:
-                self._not_ours.move_to_end(digest)
-            return broken
+            return self._not_ours.find(digest, now)
 
-    def _remember(self, digest: bytes, broken: bool) -> None:
+    def _remember(self, digest: bytes, broken: bool, now: float) -> None:
         with self._lock:
-            self._not_ours[digest] = broken
-            while len(self._not_ours) > MOST_REMEMBERED:
-                self._not_ours.popitem(last=False)
+            self._not_ours.put(digest, broken, now)
 
 
 def _failed(error: BaseException, blobs: Sequence[bytes]) -> OpenedSet:
