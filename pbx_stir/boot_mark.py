@@ -69,7 +69,8 @@ class BootMark:
             os.close(self._descriptor)
             raise
         removed = found is not None and found[2] != b"-"
-        self.begun = float(found[2]) if found is not None and removed else None
+        # not later than now: it may be of a run before, where somebody has that one's file open
+        self.begun = min(float(found[2]), since_start()) if found and removed else None
         """When, by ``since_start``, it was begun anew; None: it has all it ever had."""
 
     def close(self) -> None:

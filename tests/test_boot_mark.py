@@ -82,6 +82,15 @@ def test_where_the_run_is_not_known_nothing_is_removed(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_a_run_before_began_no_later_than_now(tmp_path: Path) -> None:
+    """Where its mark has to stand, what was made since the start may pass soon nevertheless."""
+    (tmp_path / "file-boot").write_text(f"{FIRST} 999999999999.0\n")
+    mark = BootMark(tmp_path / "file", "")
+    assert mark.begun is not None
+    assert mark.begun <= since_start()
+    mark.close()
+
+
 def test_a_lock_that_stays_ends_in_a_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
