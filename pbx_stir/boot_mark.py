@@ -95,7 +95,7 @@ class BootMark:
             for end in ("", "-wal", "-shm", "-journal"):
                 with suppress(FileNotFoundError):
                     self._path.with_name(self._path.name + end).unlink()
-            begun = b"%.3f" % since_start()
+            begun = b"%d.%03d" % divmod(int(since_start() * 1000), 1000)
         # what has no mark yet was forced to the disk by who wrote it
         text = self._boot + b" " + begun + b"\n"
         os.pwrite(self._descriptor, text, 0)
