@@ -50,7 +50,7 @@ async def test_nothing_is_shared(company: Company) -> None:
     their own; by default no proxy."""
     clients = made(loaded(company))
     assert clients.supply is not None
-    obtaining = clients.supply._obtaining
+    obtaining = clients.supply.refill._obtaining
     exchanges = [
         clients.storing._exchange,
         clients.retrieving._exchange,
@@ -90,8 +90,8 @@ async def test_proxies_go_where_they_are_configured(company: Company) -> None:
         "alice",
         "correct horse",
     )
-    assert clients.supply._obtaining._unnamed._proxy == stores
-    assert clients.supply._obtaining._named._proxy is None
+    assert clients.supply.refill._obtaining._unnamed._proxy == stores
+    assert clients.supply.refill._obtaining._named._proxy is None
     retrievals = clients.retrieving._exchange._proxy
     assert retrievals is not None
     assert (retrievals.is_socks, retrievals.port) == (False, 2)
@@ -126,7 +126,7 @@ async def test_marks_are_those_of_the_configuration(company: Company) -> None:
     """The wallet's section is used, and its contradiction named."""
     clients = made(loaded(company, more="[wallet]\nlow = 5\nhigh = 7\ncalls_per_token = 3"))
     assert clients.supply is not None
-    assert (clients.supply._low, clients.supply._high) == (5, 7)
+    assert (clients.supply.refill._low, clients.supply.refill._high) == (5, 7)
     assert clients.supply._wallet._calls_per_token == 3
     await clients.close()
     company.config.write_text(company.config.read_text().replace("high = 7", "high = 4"))
