@@ -9,6 +9,13 @@ from pathlib import Path
 
 import pytest
 
+# the engine and what images are built from: fixtures
+from tests.docker.conftest import (
+    bases,  # noqa: F401
+    engine,  # noqa: F401
+    tree,  # noqa: F401
+    wheels,  # noqa: F401
+)
 from tests.faults.front import Side
 from tests.faults.table import ROWS, rendered, written
 

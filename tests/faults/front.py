@@ -84,7 +84,7 @@ class _Half(asyncio.Protocol):
             self._waiting.popleft()
             if data is None:
                 far.close()
-            else:
+            elif not far.is_closing():
                 far.write(data)
 
     def abort(self) -> None:
@@ -173,6 +173,7 @@ class StandIn:
         tls.load_cert_chain(certificate, key)
         self._side = side
         self._answer = answer
+        self.answered = 0
 
         async def listen() -> asyncio.Server:
             return await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=tls)
@@ -192,6 +193,7 @@ class StandIn:
                     if line.startswith(b"content-length:"):
                         length = int(line.split(b":")[1])
                 await reader.readexactly(length)
+                self.answered += 1
                 writer.write(self._answer())
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):

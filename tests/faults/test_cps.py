@@ -73,7 +73,7 @@ def ended(world: World) -> Iterator[None]:
 
 def test_cps_refuses(world: World) -> None:
     """A CPS that is stopped costs a call next to nothing, and is used again once it is there."""
-    row = enter(story(world, "CPS refused", stopped(world)))
+    row = enter(story(world, "CPS refused", stopped(world)), felt="cps-unavailable")
     assert row.costs_nothing
 
 
@@ -81,7 +81,7 @@ def test_cps_is_black_holed(world: World) -> None:
     """A CPS whose packets vanish costs the first calls their budget, and later ones nothing."""
     fault = black_hole(world.cps.front.port)
     told = story(world, "CPS black-holed", fault, seconds=10)
-    row = enter(told, settled_after=4.0)
+    row = enter(told, settled_after=4.0, felt="cps-unavailable")
     assert row.costs_nothing
 
 
@@ -89,30 +89,34 @@ def test_cps_is_far_away(world: World) -> None:
     """A CPS that takes 200 ms costs calls that time, and none is lost for it."""
     row = enter(story(world, "CPS slow, 0.1 s each way", slow(world, 0.1)))
     assert row.unverified == 0
+    assert row.settled >= 200
 
 
 def test_cps_takes_a_second(world: World) -> None:
     """A CPS that takes a second, and a new connection three, costs at most the budget."""
-    enter(story(world, "CPS slow, 0.5 s each way", slow(world, 0.5)))
+    row = enter(story(world, "CPS slow, 0.5 s each way", slow(world, 0.5)))
+    assert row.held_out >= 1000
 
 
 def test_cps_talks_garbage(world: World, side: Side) -> None:
     """Whatever a CPS answers, a call has nothing from it but its absence."""
     stand_in = StandIn(side, *world.tls, garbage)
-    row = enter(story(world, "CPS answers garbage", replaced(world, stand_in)))
+    row = enter(
+        story(world, "CPS answers garbage", replaced(world, stand_in)), felt="cps-unavailable"
+    )
     assert row.costs_nothing
 
 
 def test_cps_fails(world: World, side: Side) -> None:
     """A CPS that answers 503 to everything costs next to nothing."""
     stand_in = StandIn(side, *world.tls, lambda: http("503 Service Unavailable", b"{}"))
-    row = enter(story(world, "CPS answers 503", replaced(world, stand_in)))
+    row = enter(story(world, "CPS answers 503", replaced(world, stand_in)), felt="cps-unavailable")
     assert row.costs_nothing
 
 
 def test_cps_shows_an_ended_certificate(world: World) -> None:
     """A CPS whose certificate has ended is not spoken with until it has another one."""
-    row = enter(story(world, "CPS's certificate ended", ended(world)))
+    row = enter(story(world, "CPS's certificate ended", ended(world)), felt="cps-unavailable")
     assert row.costs_nothing
 
 
@@ -124,3 +128,4 @@ def test_one_of_two_is_down(side: Side, how: str) -> None:
         row = enter(story(two, f"one of two CPSs {how}", fault), settled_after=4.0)
     assert row.unverified == 0
     assert row.costs_nothing
+    assert how == "refused" or row.held_out >= 500

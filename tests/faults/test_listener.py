@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -63,34 +64,47 @@ def exhausted(world: World, *, also_ami: bool) -> Iterator[None]:
 
 def test_listeners_are_killed(world: World) -> None:
     """Calls in flight pay their budget, the others nothing, until listeners are there again."""
-    row = enter(story(world, "both listeners killed", killed(world, "ab")), settled_after=2.5)
+    told = story(world, "both listeners killed", killed(world, "ab"))
+    row = enter(told, settled_after=2.5, felt="listener-down")
     assert row.costs_nothing
 
 
 def test_listeners_are_frozen(world: World) -> None:
     """As killed; thawed they serve again by themselves."""
-    row = enter(story(world, "both listeners frozen", frozen(world, "ab")), settled_after=2.5)
+    told = story(world, "both listeners frozen", frozen(world, "ab"))
+    row = enter(told, settled_after=2.5, felt="listener-down")
     assert row.costs_nothing
 
 
 def test_listener_has_no_descriptors(world: World) -> None:
     """A listener that can open no connection to a CPS answers at once, and is well afterwards."""
     fault = exhausted(world, also_ami=False)
-    row = enter(story(world, "listener out of descriptors", fault))
+    row = enter(story(world, "listener out of descriptors", fault), felt="cps-unavailable")
     assert row.costs_nothing
 
 
 def test_listener_without_descriptors_loses_its_pbx(world: World) -> None:
     """It cannot log in again: nobody is held for it, and later it is there by itself."""
     fault = exhausted(world, also_ami=True)
-    row = enter(story(world, "the same, and its AMI session lost", fault, within=40))
+    told = story(world, "the same, and its AMI session lost", fault, within=40)
+    row = enter(told, felt="listener-down")
     assert row.costs_nothing
+
+
+@contextlib.contextmanager
+def without_room(world: World) -> Iterator[None]:
+    """No file of B's can grow, and what SQLite had room for already is given back before."""
+    disk = world.b.folder / "disk"
+    with contextlib.closing(sqlite3.connect(disk / "state/used.sqlite")) as database:
+        assert database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        with full(disk):
+            yield
 
 
 def test_disk_is_full(world: World) -> None:
     """Calls go on without a delay; the call log has every call once there is room again."""
-    told = story(world, "disk full: state and call log", full(world.b.folder / "disk"))
-    row = enter(told)
+    told = story(world, "disk full: state and call log", without_room(world))
+    row = enter(told, felt="internal-error")
     assert row.costs_nothing
 
 
@@ -112,11 +126,19 @@ def clocks(side: Side) -> Iterator[World]:
 
 
 @pytest.mark.parametrize(
-    ("name", "seconds"),
-    [("listener-a", 3600), ("listener-b", 3600), ("listener-b", -3600), ("cps-1", 3600)],
+    ("name", "seconds", "felt"),
+    [
+        ("listener-a", 3600, "no-tokens"),
+        ("listener-a", -3600, "no-tokens"),
+        ("listener-b", 3600, "clock"),
+        ("listener-b", -3600, "clock"),
+        ("cps-1", 3600, "no-tokens"),
+        ("cps-1", -3600, "no-tokens"),
+    ],
 )
-def test_clock_is_stepped(clocks: World, name: str, seconds: int) -> None:
+def test_clock_is_stepped(clocks: World, name: str, seconds: int, felt: str) -> None:
     """A clock that is an hour off costs no call time, fails none, and is over when it is right."""
     what = f"clock of {name} {seconds // 3600:+d} h"
-    row = enter(story(clocks, what, stepped(clocks, name, seconds), seconds=6, within=20))
+    told = story(clocks, what, stepped(clocks, name, seconds), seconds=6, within=20)
+    row = enter(told, felt=felt)
     assert row.costs_nothing

@@ -105,5 +105,5 @@ def test_dns_is_dead_at_the_start(world: World, names: NameServer) -> None:
     """Listeners that know no address are as with a CPS that is silent, until names are known."""
     fault = dead(world, names, restarted=True)
     told = story(world, "DNS dead, listeners restarted", fault, seconds=12, within=40)
-    row = enter(told, settled_after=6.0)
+    row = enter(told, settled_after=6.0, felt="cps-unavailable")
     assert row.costs_nothing

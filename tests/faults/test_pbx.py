@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -55,24 +55,31 @@ def restarted(world: World) -> Iterator[None]:
     yield
 
 
-def test_manager_sessions_are_cut(world: World) -> None:
-    """Calls in the hold pay at most their budget, those that follow nothing."""
+def cut_in_holds(names: str) -> Callable[[Traffic], None]:
+    """Break off these PBXs' sessions, one after the other, each in the middle of a hold."""
 
     def cut(traffic: Traffic) -> None:
-        for name in "abab":
+        for name in names:
             time.sleep(2.0)
-            # right after a call began, in the middle of its hold
             traffic.place()
-            time.sleep(0.1)
-            world.managers[name].cut()
+            # outbound holds begin at once, inbound ones after them
+            time.sleep(0.1 if name == "a" else 0.45)
+            traffic.world.managers[name].cut()
         time.sleep(2.0)
 
-    enter(story(world, "AMI cut in mid-hold", long_holds(world), meanwhile=cut))
+    return cut
+
+
+def test_manager_sessions_are_cut(world: World) -> None:
+    """Calls in the hold pay at most their budget, those that follow nothing."""
+    told = story(world, "AMI cut in mid-hold", long_holds(world), meanwhile=cut_in_holds("abab"))
+    enter(told, felt="listener-down")
 
 
 def test_manager_sessions_are_stalled(world: World) -> None:
     """An AMI that passes on nothing costs the calls in flight, and no later one."""
-    row = enter(story(world, "AMI black-holed", stalled(world)), settled_after=2.5)
+    told = story(world, "AMI black-holed", stalled(world))
+    row = enter(told, settled_after=2.5, felt="listener-down")
     assert row.costs_nothing
 
 

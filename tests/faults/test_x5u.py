@@ -80,6 +80,11 @@ def test_certificates_cannot_be_had(world: World, side: Side, how: str) -> None:
         fault = slow(world, 0.5)
     else:
         answer = garbage if how == "garbage" else lambda: http("503 Sorry", b"")
-        fault = replaced(world, StandIn(side, *world.tls, answer))
+        stand_in = StandIn(side, *world.tls, answer)
+        fault = replaced(world, stand_in)
     row = enter(story(world, f"x5u host {how}", forgotten(world, fault)), settled_after=4.0)
     assert row.costs_nothing
+    if how in {"black-holed", "slow"}:
+        assert row.held_in >= 500
+    elif how != "refused":
+        assert stand_in.answered

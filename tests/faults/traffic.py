@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from bench.mixed_world import Caller
 from lab.debian import LabError
+from tests.faults.pbxs import Asterisk
 from tests.faults.world import World
 
 RATE: Final = 4.5
@@ -19,26 +19,42 @@ RATE: Final = 4.5
 # number that was never called before, whose keys must be looked up.
 CALLED: Final = 16
 NEW_EVERY: Final = 5
+# One tick in so many brings a stranger's call as well, with a number of A's that nobody calls from;
+# one in so many a repeated one: a stranger's that says what a genuine call of two seconds ago said.
+STRANGER_EVERY: Final = 9
+REPEATED_AFTER: Final = 2.0
+AGAIN: Final = "again"
+GENUINE, STRANGER = "genuine", "stranger"
+# what the dialplan says by itself, without an id of a listener's
+BY_ITSELF: Final = ("", "listener-down", "timeout")
 PASSED: Final = "TN-Validation-Passed"
 FAILED: Final = "TN-Validation-Failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One call of A's to B, at a moment of ``time.monotonic``."""
+    """One call of A's to B, at a moment of ``time.monotonic``.
+
+    ``kind`` is ``GENUINE``, ``STRANGER``, or ``AGAIN``: a stranger's, that says what a genuine one
+    has said.
+    """
 
     at: float
     orig: str
     dest: str
-    genuine: bool = True
+    kind: str = GENUINE
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What became of one: how long each hook held it (ms, measured around it), and what it said."""
+    """What became of one: how long each hook held it (ms, measured around it), and what it said.
+
+    ``nameless``: a listener answered a hook of it, and its record has no id of the call log.
+    """
 
     at: float
-    genuine: bool
+    kind: str
+    pair: tuple[str, str]
     status: str
     stored: str
     held_out: int
@@ -46,6 +62,12 @@ class Call:
     reason: str
     held_in: int
     connected: bool
+    nameless: bool
+
+    @property
+    def genuine(self) -> bool:
+        """Whether A placed it, and its listener was asked to sign it."""
+        return self.kind == GENUINE
 
     @property
     def passed(self) -> bool:
@@ -58,6 +80,10 @@ class Call:
         return self.held_out + self.held_in
 
 
+# what A's PBX has of a caller; what B's has of a caller, a called number, and whether it was AGAIN
+Rows = tuple[dict[str, dict[str, str]], dict[tuple[str, str, bool], dict[str, str]]]
+
+
 class Traffic:
     """``with Traffic(world) as traffic:`` places calls from then on, until the context ends."""
 
@@ -65,17 +91,20 @@ class Traffic:
     _next = 0
 
     def __init__(self, world: World, *, rate: float = RATE) -> None:
-        self._world = world
+        self.world = world
         self._rate = rate
         self._callers: dict[str, Caller] = {}
         self._ended = threading.Event()
         self._lock = threading.Lock()
         self._placed: list[Placed] = []
+        self._repeated: set[tuple[str, str]] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.failure = ""
 
     def __enter__(self) -> Traffic:
-        self._caller = Caller(self._world.pbxs["a"])
+        caller = self.world.pbxs["a"]
+        assert isinstance(caller, Asterisk)
+        self._caller = Caller(caller)
         self._thread.start()
         return self
 
@@ -84,18 +113,37 @@ class Traffic:
         self._thread.join(10)
         self._caller.close()
 
-    def place(self, dest: str = "", *, genuine: bool = True, wait: str = "") -> Placed:
-        """One call now; one that is not genuine is a stranger's. ``wait`` is as in the dialplan."""
+    def place(self, dest: str = "", *, kind: str = GENUINE, wait: str = "") -> Placed:
+        """One call now, genuine or a stranger's. ``wait`` is as in the dialplan."""
         with self._lock:
             index = Traffic._next = (Traffic._next + 1) % 8_500
         callee = 1_000 + index if index % NEW_EVERY == 0 else index % CALLED
-        number = dest or self._world.b.number(callee)
-        one = Placed(time.monotonic(), self._world.a.number(index), number, genuine)
-        dialled = f"{number}*{one.orig}" + (f"*{wait}" if wait else "")
+        number = dest or self.world.b.number(callee)
+        one = Placed(time.monotonic(), self.world.a.number(index), number, kind)
+        self._originate(one, wait)
+        return one
+
+    def repeat(self, before: float, most: int = 1) -> int:
+        """Have a stranger say what the last genuine calls of before that moment said.
+
+        At most so many, each once; gives how many.
+        """
+        with self._lock:
+            placed = reversed(self._placed)
+            ours = [one for one in placed if one.kind == GENUINE and one.at <= before]
+            ours = [one for one in ours if (one.orig, one.dest) not in self._repeated][:most]
+            self._repeated.update((one.orig, one.dest) for one in ours)
+        for one in ours:
+            self._originate(Placed(time.monotonic(), one.orig, one.dest, AGAIN))
+        return len(ours)
+
+    def _originate(self, one: Placed, third: str = "") -> None:
+        context = "office" if one.kind == GENUINE else "stranger"
+        third = AGAIN if one.kind == AGAIN else third
+        dialled = f"{one.dest}*{one.orig}" + (f"*{third}" if third else "")
         with self._lock:
             self._placed.append(one)
-            self._caller.originate(dialled, "office" if genuine else "stranger", seconds=8)
-        return one
+            self._caller.originate(dialled, context, seconds=8)
 
     def seen(self) -> list[Call]:
         """Those that both PBXs have a record of by now."""
@@ -120,10 +168,7 @@ class Traffic:
     def settle(self, seconds: float = 20) -> None:
         """Wait until no PBX has a call. Raises LabError."""
         give_up_at = time.monotonic() + seconds
-        while any(
-            "0 active channels" not in pbx.cli("core show channels")
-            for pbx in self._world.pbxs.values()
-        ):
+        while not all(pbx.idle for pbx in self.world.pbxs.values()):
             if time.monotonic() > give_up_at:
                 raise LabError("calls do not end")
             time.sleep(0.2)
@@ -134,52 +179,63 @@ class Traffic:
         while not self._ended.wait(max(0.0, began + count / self._rate - time.monotonic())):
             try:
                 self.place()
+                if count % STRANGER_EVERY == 6:
+                    self.place(kind=STRANGER)
+                # the first that there is to repeat is so before the fault begins
+                if count % STRANGER_EVERY == 2:
+                    self.repeat(time.monotonic() - REPEATED_AFTER)
             except OSError as error:
                 self.failure = str(error)
                 return
             count += 1
 
-    def _rows(self) -> tuple[dict[str, dict[str, str]], dict[tuple[str, str], dict[str, str]]]:
+    def _rows(self) -> Rows:
         sent = {
-            row["src"]: row for row in self._world.pbxs["a"].cdr_rows() if row["stir_out_reason"]
+            row["src"]: row for row in self.world.pbxs["a"].cdr_rows() if row["stir_out_reason"]
         }
         received = {
-            (row["src"], row["dst"]): row
-            for row in self._world.pbxs["b"].cdr_rows()
-            if row["channel"].startswith("PJSIP/") and row["stir_verstat"]
+            (row["src"], row["dst"], AGAIN in row["clid"]): row
+            for row in self.world.pbxs["b"].cdr_rows()
+            if row["channel"].startswith(("PJSIP/", "sofia/")) and row["stir_verstat"]
         }
         return sent, received
 
     @staticmethod
-    def _found(
-        one: Placed,
-        rows: tuple[dict[str, dict[str, str]], dict[tuple[str, str], dict[str, str]]],
-    ) -> Call:
-        sent = rows[0].get(one.orig, {}) if one.genuine else {}
-        received = rows[1].get((one.orig, one.dest), {})
+    def _found(one: Placed, rows: Rows) -> Call:
+        genuine = one.kind == GENUINE
+        sent = rows[0].get(one.orig, {}) if genuine else {}
+        received = rows[1].get((one.orig, one.dest, one.kind == AGAIN), {})
+        # what was not measured is no hold of 0 ms
+        measured = bool(received.get("userfield")) and (bool(sent.get("userfield")) or not genuine)
         return Call(
             at=one.at,
-            genuine=one.genuine,
+            kind=one.kind,
+            pair=(one.orig, one.dest),
             status=sent.get("stir_status", ""),
             stored=sent.get("stir_out_reason", ""),
             held_out=int(sent.get("userfield", "") or 0),
             verstat=received.get("stir_verstat", ""),
             reason=received.get("stir_reason", ""),
             held_in=int(received.get("userfield", "") or 0),
-            connected=received.get("disposition") == "ANSWERED" and (bool(sent) or not one.genuine),
+            connected=received.get("disposition") == "ANSWERED" and measured,
+            nameless=any(
+                row.get(reason, "") not in BY_ITSELF and not row.get(name)
+                for row, reason, name in (
+                    (sent, "stir_out_reason", "stir_out_id"),
+                    (received, "stir_reason", "stir_id"),
+                )
+            ),
         )
 
 
 def words(calls: Sequence[Call]) -> dict[str, int]:
-    """How often each verdict came, with its reason; outbound ones that were not stored, too."""
-    counted = Counter(f"{'Passed' if one.passed else 'none'} {one.reason}" for one in calls)
+    """How often each verdict came, with its reason; outbound ones that were not stored, too.
+
+    Those of strangers' calls begin with the call's kind.
+    """
+    counted = Counter(
+        f"{'' if one.genuine else one.kind + ' '}{'Passed' if one.passed else 'none'} {one.reason}"
+        for one in sorted(calls, key=lambda one: not one.genuine)
+    )
     counted.update(f"out {one.stored}" for one in calls if one.stored and one.stored != "stored")
     return dict(counted.most_common())
-
-
-@contextlib.contextmanager
-def noted() -> Iterator[list[float]]:
-    """The moments at which the context began and ended."""
-    moments = [time.monotonic()]
-    yield moments
-    moments.append(time.monotonic())

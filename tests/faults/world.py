@@ -8,32 +8,32 @@ the first.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import ssl
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from lab import asterisk, asterisk_files
-from lab.asterisk import Instance, Trunk
+from lab.asterisk import Trunk
 from lab.companies import Authority, Company, tls_certificate
 from lab.processes import Service
 from lab.redis_servers import RedisServer
-from lab.stage import free_port, heard
 from pbx_stir.cps import wire
+from pbx_stir.redis_backend.sentinels import BUCKETS
 from pbx_stir.tokens import epochs, exchange
-from pbx_stir.tokens.key_files import KeyFiles as TokenKeys
 from pbx_stir.tokens.raw_rsa import RawSigner
 from pbx_stir.tokens.wallet import Wallet, signed, want
+from tests.faults.cps import Cps
 from tests.faults.front import Front, Side, StandIn, http
+from tests.faults.pbxs import Asterisk, FreeSwitch
 
+Pbx = Asterisk | FreeSwitch
 NUMBERS: Final = 10_000
 TOKENS: Final = 1_500
 FIRST_A: Final = "12125550000"
@@ -57,9 +57,10 @@ exten => _X!,1,Set(CALLERID(num)=${CUT(EXTEN,*,2)})
  same => n,Dial(PJSIP/${number}@to-${number:0:4},10,b(pbx-stir-in-band^s^1))
  same => n,Hangup()
 
-; who says any caller ID, and signs nothing
+; who says any caller ID, and signs nothing: "number*caller ID*caller's name"
 [stranger]
 exten => _X!,1,Set(CALLERID(num)=${CUT(EXTEN,*,2)})
+ same => n,Set(CALLERID(name)=${CUT(EXTEN,*,3)})
  same => n,Dial(PJSIP/${CUT(EXTEN,*,1)}@to-${EXTEN:0:4},10)
  same => n,Hangup()
 
@@ -77,90 +78,41 @@ exten => _[0-9+]!,1,Set(began=${STRFTIME(,,%s%3q)})
 class Layout:
     """What a world has besides the usual.
 
-    ``host`` is the CPSs' name; ``redis``: the first CPS keeps everything there; ``within`` is for
-    the listeners (see ``lab.processes.Service``); ``clocks`` of services can be stepped; ``disk``:
-    B's state and call log lie in its folder ``disk``; ``in_band``: calls carry Identity headers,
-    and B fetches certificates.
+    ``host`` is the CPSs' name; ``redis``: the first CPS keeps everything there; ``single_use``:
+    the listeners keep there what has verified a call; ``within`` is for the listeners (see
+    ``lab.processes.Service``); ``clocks`` of services can be stepped; ``disk``: B's state and call
+    log lie in its folder ``disk``; ``in_band``: calls carry Identity headers, and B fetches
+    certificates.
     """
 
     cpss: int = 1
     host: str = "127.0.0.1"
     redis: bool = False
+    single_use: bool = False
     within: Sequence[str] = ()
     clocks: bool = False
     in_band: bool = False
     disk: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Manager:
-    """A PBX's manager interface behind a front."""
-
-    name: str
-    host: str
-    ami_port: int
-    ami_user: str
-    ami_secret: str
-
-
-class Cps:
-    """A real CPS behind a front; ``url`` is the front's."""
-
-    def __init__(self, world: World, index: int) -> None:
-        self.name = f"cps-{index}"
-        self.folder = world.folder
-        layout = world.layout
-        port = free_port()
-        self.front = Front(world.side, ("127.0.0.1", port))
-        self.url = f"https://{layout.host}:{self.front.port}"
-        self.target = self.front.target
-        self.certificate = world.folder / f"{self.name}.pem"
-        self.key = world.folder / f"{self.name}.key"
-        self.config = world.folder / f"{self.name}.toml"
-        self.present(*world.tls)
-        redis = f'[cps.redis]\nurl = "{world.redis_url}"\n' if layout.redis else ""
-        self.config.write_text(
-            f'state_dir = "{self.name}"\n[cps]\nlisten = "127.0.0.1:{port}"\n'
-            f'certificate = "{self.certificate}"\nkey = "{self.key}"\n'
-            f'trust = ["{world.authority.anchor}"]\nnames = ["{layout.host}"]\n'
-            f"retrievals_per_second = 100000\n{redis}"
-        )
-        self.service = Service(
-            self.name,
-            ["cps", "--config", str(self.config)],
-            world.folder,
-            environment=world.clock(self.name),
-        )
-
-    @property
-    def keys(self) -> TokenKeys:
-        """The keys that it signs tokens with."""
-        return TokenKeys(self.folder / self.name / "token-keys")
-
-    def present(self, certificate: Path, key: Path) -> None:
-        """Put in a TLS certificate."""
-        shutil.copy(key, self.key)
-        self.key.chmod(0o600)
-        shutil.copy(certificate, self.certificate)
-
-    def reload(self) -> None:
-        """Have it read its TLS certificate again, and others connect anew."""
-        os.kill(self.service.pid, signal.SIGHUP)
-        self.front.cut()
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        before = self.service.said.count("listening on")
-        self.service.start()
-        self.service.wait_until(
-            lambda: self.service.said.count("listening on") > before, "listening"
-        )
+def asterisk_of(world: World, name: str) -> Pbx:
+    """An Asterisk of that name."""
+    folder = world.folder / f"pbx-{name}"
+    return Asterisk(asterisk.get("forky"), folder, name, extensions=COMPANY)
 
 
 class World:
     """``with World(side, layout) as world:`` has all of it running."""
 
-    def __init__(self, side: Side, layout: Layout = Layout()) -> None:
+    def __init__(
+        self,
+        side: Side,
+        layout: Layout = Layout(),
+        *,
+        cps_of: Callable[[World, int], Cps] = Cps,
+        pbx_of: Callable[[World, str], Pbx] = asterisk_of,
+    ) -> None:
+        """``cps_of`` makes a CPS of a number, ``pbx_of`` a PBX of a name."""
         self.side = side
         self.layout = layout
         self.folder = Path(tempfile.mkdtemp(prefix="pbx-stir-faults-"))
@@ -178,9 +130,10 @@ class World:
         self.ca.write_bytes(ca.read_bytes() + ended[2].read_bytes())
         self.redis: list[RedisServer] = []
         self.redis_front: Front | None = None
-        if layout.redis:
+        if layout.redis or layout.single_use:
             self._prepare_redis()
-        self.cpss = [Cps(self, index) for index in range(1, layout.cpss + 1)]
+        self.cpss = [cps_of(self, index) for index in range(1, layout.cpss + 1)]
+        self.pbxs = {name: pbx_of(self, name) for name in "ab"}
         self._prepare_pbxs()
         for front in (*self.managers.values(), *(cps.front for cps in self.cpss)):
             self._stack.callback(front.refuse)
@@ -212,11 +165,6 @@ class World:
         assert self.redis_front is not None
         return f"redis://127.0.0.1:{self.redis_front.port}"
 
-    @property
-    def services(self) -> list[Service]:
-        """All of ours that run."""
-        return [*self.listeners.values(), *(cps.service for cps in self.cpss)]
-
     def clock(self, name: str) -> dict[str, str]:
         """Where that process reads how far its clock is off, where clocks can be stepped."""
         if not self.layout.clocks:
@@ -234,7 +182,7 @@ class World:
 
     def heard(self, name: str) -> None:
         """Wait until a PBX knows that its listener is there."""
-        self.listeners[name].wait_until(partial(heard, self.pbxs[name]), "known to its PBX")
+        self.listeners[name].wait_until(lambda: self.pbxs[name].heard, "known to its PBX")
 
     def records(self, name: str) -> Iterator[bytes]:
         """The lines of a company's call log."""
@@ -252,13 +200,10 @@ class World:
         self.redis[1].ask("REPLICAOF", "127.0.0.1", str(self.redis[0].port))
 
     def _prepare_pbxs(self) -> None:
-        software = asterisk.get("forky")
-        self.pbxs = {
-            name: Instance(software, self.folder / f"pbx-{name}", name, extensions=COMPANY)
-            for name in "ab"
-        }
         for name, other, company in (("a", "b", self.b), ("b", "a", self.a)):
             pbx, peer = self.pbxs[name], self.pbxs[other]
+            if not isinstance(pbx, Asterisk):
+                continue
             trunk = f"to-{company.first[:4]}"
             pbx.trunks.append(Trunk(trunk, peer.host, peer.sip_port, "from-carrier"))
             pbx.files["logger.conf"] = "[general]\n[logfiles]\nfull => warning,error\n"
@@ -277,19 +222,24 @@ class World:
         )
 
     def _configure(self, company: Company, name: str, x5u: str) -> None:
-        pbx, front = self.pbxs[name], self.managers[name]
+        table = self.pbxs[name].table("127.0.0.1", self.managers[name].port, company.folder)
         place = x5u.removeprefix("https://")
-        verification = f'x5u_allow = ["{place}"]\nx5u_tls_ca = "{self.ca}"'
+        verification, redis = [], ""
+        if self.layout.in_band:
+            verification = [f'x5u_allow = ["{place}"]', f'x5u_tls_ca = "{self.ca}"']
+        if self.layout.single_use:
+            verification.append('single_use = "redis"')
+            redis = f'[verification.redis]\nurl = "{self.redis_url}"\n'
         company.configure(
             authority=self.authority,
             trust=self.authority.anchor,
             cps=self.cps.url,
             cps_ca=self.ca,
             routes=["1"],
-            pbxs=[Manager(name, "127.0.0.1", front.port, pbx.ami_user, pbx.ami_secret)],
-            tables="\n[wallet]\nlow = 1\n",
+            pbxs=[],
+            tables=f"\n[wallet]\nlow = 1\n{redis}{table}",
             x5u=x5u,
-            verification=verification if self.layout.in_band else "",
+            verification="\n".join(verification),
         )
         text = company.config.read_text()
         urls = ", ".join(f'"{cps.url}"' for cps in self.cpss)
@@ -320,6 +270,11 @@ class World:
             self.heard(name)
         for cps in self.cpss:
             cps.service.wait_until(partial(self._has_records, cps), "given records")
+        if self.redis:
+            self.listeners["b"].wait_until(self._is_believed, "running on a Redis known to be new")
+
+    def _is_believed(self) -> bool:
+        return self.redis[0].ask("KEYS", "pbx-stir:sentinel:*").startswith(f"*{BUCKETS}\r")
 
     def _serve_certificates(self) -> str:
         """The URL of a server that has A's certificate, behind a front."""
@@ -337,7 +292,7 @@ class World:
     def _get(self, cps: Cps, path: str) -> bytes:
         context = ssl.create_default_context(cafile=str(self.ca))
         # by the name of its certificate that needs no DNS
-        url = f"https://127.0.0.1:{cps.target[1]}{path}"
+        url = f"https://127.0.0.1:{cps.front.port}{path}"
         with urllib.request.urlopen(url, timeout=10, context=context) as answer:
             return bytes(answer.read())
 
