@@ -54,7 +54,7 @@ class _Answer(web.Response):
         if self._transport is None:
             await super().write_eof(data)
             return
-        # a quarter of what asyncio.timeout costs; whoever waits for a broken connection is told
+        # a fifth of what asyncio.timeout costs; who waits for a connection that is gone goes on
         due = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._transport.abort)
         try:
             await super().write_eof(data)

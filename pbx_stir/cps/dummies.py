@@ -22,6 +22,7 @@ Times are integer microseconds inside, so that the counts hold exactly.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from collections import OrderedDict
@@ -37,6 +38,7 @@ from pbx_stir.stir import sealing
 EPOCH_SECONDS = 3600
 _MICROSECONDS = 1_000_000
 _SLOTS_DRAWN = 3
+_DRAWN_OCTETS = 32 + sealing.DUMMY_SEED_OCTETS
 _MAX_EPOCHS = 4
 # Those drawn, and those drawn ahead where a lifetime is shortest.
 _MOST_SLOTS = _SLOTS_DRAWN + 3
@@ -266,9 +268,15 @@ class Dummies:
         return now_us - (now_us - phase_us) % self._period_us
 
     def _draw(self, number: str, start_us: int) -> tuple[int, Entry]:
-        """Compute one slot's dummy: arrival from 16 octets of the PRF, id from 16, seed from 32."""
+        """Compute one slot's dummy: arrival from 16 octets of the PRF, id from 16, seed from 32.
+
+        The PRF is SHAKE-256 over the secret, whose length is fixed, and what it is for.
+        """
         secret = self._secrets.of(start_us // self._epoch_us)
-        octets = hmac.digest(secret, b"%d/%s" % (start_us, number.encode()), "sha512")
+        # not joined with the rest: a copy would not be overwritten
+        drawing = hashlib.shake_256(secret)
+        drawing.update(b"%d/%b" % (start_us, number.encode()))
+        octets = drawing.digest(_DRAWN_OCTETS)
         arrival_us = start_us + _fraction(octets[:16], self._jitter_us)
         body = sealing.dummy(octets[32:])
         return arrival_us, Entry(

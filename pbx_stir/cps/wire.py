@@ -184,6 +184,8 @@ def prefers_events(accept: str) -> bool:
 
     Source: RFC 9110 section 12.5.1.
     """
+    if EVENT_TYPE not in accept.lower():
+        return False
     weights = _weights(accept)
     events = weights.get(EVENT_TYPE, 0.0)
     return events > 0 and events == max(weights.values())
@@ -338,9 +340,11 @@ def parse_date(value: str) -> float | None:
 
 def _segments(raw_path: str) -> list[str | None]:
     """Split a path, and decode its segments; None for one that cannot be."""
-    if "%" in raw_path or _NOT_PRINTABLE.search(raw_path):
-        return [_decode(segment) for segment in raw_path.split("/")]
-    return [*raw_path.split("/")]
+    segments = raw_path.split("/")
+    if "%" not in raw_path and raw_path.isascii() and raw_path.isprintable():
+        # nothing to decode, as in nearly all
+        return [*segments]
+    return [*map(_decode, segments)]
 
 
 def _decode(segment: str) -> str | None:

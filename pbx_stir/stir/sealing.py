@@ -20,15 +20,14 @@ identifier: whoever reads a blob at the CPS must not learn for whom it is. Recei
 from __future__ import annotations
 
 import binascii
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from pbx_stir.errors import Malformed, MalformedNumber, MalformedPassport, MalformedSealed, TooLarge
 
@@ -50,6 +49,7 @@ _PROBE = X25519PrivateKey.from_private_bytes(bytes(range(PUBLIC_KEY_OCTETS)))
 _FIELD_PRIME = 2**255 - 19
 # A dummy's key is used once, so that its nonce may be fixed.
 _DUMMY_NONCE = bytes(12)
+_DUMMY_PURPOSE = b"pbx-stir dummy v2\x00"
 _DUMMY_PLAINTEXT = bytes(SEALED_PLAINTEXT)
 _BLANKS = b" \t\r\n"
 _DER_SEQUENCE = 0x30
@@ -137,7 +137,8 @@ def dummy(seed: bytes) -> bytes:
     """
     if len(seed) != DUMMY_SEED_OCTETS:
         raise ValueError(f"a dummy's seed has {DUMMY_SEED_OCTETS} octets")
-    drawn = HKDFExpand(hashes.SHA256(), 48, b"pbx-stir dummy v1").derive(seed)
+    # of fixed length behind a name: a pseudorandom function, in a third of HKDF's time
+    drawn = hashlib.shake_256(_DUMMY_PURPOSE + seed).digest(48)
     public = public_octets(X25519PrivateKey.from_private_bytes(drawn[:32]))
     return public + AESGCM(drawn[32:]).encrypt(_DUMMY_NONCE, _DUMMY_PLAINTEXT, None)
 
