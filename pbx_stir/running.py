@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from pbx_stir import config, daemon
+from pbx_stir import config, daemon, loop_errors
 from pbx_stir.config import Loaded
 from pbx_stir.configured_mistakes import check
 from pbx_stir.daemon import Daemon, Pbx
@@ -241,6 +241,7 @@ async def serve(loaded: Loaded, levels: LogLevels, manager: ServiceManager) -> N
     """
     stop, asked = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop_errors.handle)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, asked.set)

@@ -24,6 +24,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "listening",
         "service_manager",
         "log_levels",
+        "loop_errors",
         "parts",
     ),
     ("stir",),

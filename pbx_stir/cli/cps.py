@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pbx_stir import loop_errors
 from pbx_stir.cli.bare import bare_settings
 from pbx_stir.cli.cps_files import revocation, with_records
 from pbx_stir.cli.cps_signals import CpsFile, obey
@@ -289,6 +290,7 @@ async def _serve(
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(loop_errors.handle)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if desk is not None:
