@@ -138,7 +138,11 @@ class Front:
     def go_on(self) -> None:
         """Pass on all that was kept."""
         self.stalled = False
-        self.side.call(lambda: [half.pass_on() for half in list(self.halves)] and None)
+        self.side.call(self._pass_on)
+
+    def _pass_on(self) -> None:
+        for half in list(self.halves):
+            half.pass_on()
 
     def _abort(self) -> None:
         for half in list(self.halves):

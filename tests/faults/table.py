@@ -229,9 +229,9 @@ def _honest(told: Story) -> None:
 
 
 def _median(calls: Sequence[Call]) -> float:
-    """Of the holds of the direction in which it is the longer."""
-    outs, ins = [one.held_out for one in calls], [one.held_in for one in calls]
-    return max(statistics.median(outs or [0]), statistics.median(ins or [0]))
+    """Of the holds of the direction in which it is the longer; of no calls there is none."""
+    holds = ([one.held_out for one in calls], [one.held_in for one in calls])
+    return max(float(statistics.median(each)) for each in holds)
 
 
 def rendered(rows: Sequence[Row]) -> str:
