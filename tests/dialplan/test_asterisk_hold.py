@@ -153,6 +153,6 @@ def test_the_answer_is_read_once() -> None:
     lines = [line for line in CONF.read_text().splitlines() if not line.lstrip().startswith(";")]
     reads = [line for line in lines if re.search(r"\bSTIR_ANSWER\b", line)]
     waits = [line for line in reads if "WaitForCondition(" in line]
-    copies = [line for line in reads if "Set(LOCAL(stir_answer)=${STIR_ANSWER})" in line]
+    copies = [line for line in reads if "Set(stir_answer=${STIR_ANSWER})" in line]
     assert (len(waits), len(copies)) == (4, 2)
     assert len(reads) == len(waits) + len(copies)

@@ -100,6 +100,15 @@ exten => _X.,1,Gosub(caller,s,1)
  same => n,Gosub(seen,s,1)
  same => n,Hangup()
 
+; in twice on one channel
+[again]
+exten => _X.,1,Gosub(caller,s,1)
+ same => n,Gosub(pbx-stir-inbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Wait(${PAUSE})
+ same => n,Gosub(pbx-stir-inbound,s,1(${TRUNK},${EXTEN}))
+ same => n,Gosub(seen,s,1)
+ same => n,Hangup()
+
 ; over SIP to ourselves, with the Identity headers of the variables ID1 to ID3
 [sip]
 exten => _X.,1,Gosub(caller,s,1)
@@ -178,6 +187,13 @@ VERIFIED = (
     ("STIR_DEST", "16465550100"),
     ("STIR_SIGNER", "Company A"),
     ("STIR_ID", "log-1"),
+)
+UNSIGNED = (
+    ("STIR_VERSTAT", "No-TN-Validation"),
+    ("STIR_REASON", "no-passport"),
+    ("STIR_ORIG", "12125550100"),
+    ("STIR_DEST", "16465550100"),
+    ("STIR_ID", "log-3"),
 )
 STORED = (("STIR_STATUS", "stored"), ("STIR_REASON", "stored"), ("STIR_ID", "log-2"))
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from lab import asterisk
-from tests.pbx.scene import EXTENSIONS, Caller, Desk, calling, eventually, listening
+from tests.pbx.scene import (
+    EXTENSIONS,
+    UNSIGNED,
+    Caller,
+    Desk,
+    calling,
+    eventually,
+    listening,
+)
 
 pytestmark = pytest.mark.pbx
 
@@ -80,6 +88,40 @@ async def test_the_sample_has_the_verdict_in_its_columns(sampled_caller: Caller)
     assert row["stir_id"] == seen["Id"]
     assert row["userfield"].startswith("verstat=TN-Validation-Passed reason=verified")
     assert row["stir_status"] == ""
+
+
+async def test_of_a_call_without_a_passport_there_is_what_there_is(sampled_caller: Caller) -> None:
+    """Verdict, reason and id in the record and in its leg, and the rest empty."""
+    desk = Desk()
+    desk.verdict = UNSIGNED
+    async with listening(sampled_caller.instance, desk):
+        for context in ("in", "ring"):
+            seen = await sampled_caller.call(context, "16465550100", ORIG="12125550145")
+            assert (seen["Verstat"], seen["Reason"]) == ("No-TN-Validation", "no-passport")
+            assert (seen["Orig"], seen["Dest"]) == ("12125550100", "16465550100")
+            assert (seen["Id"], seen["Attest"], seen["Signer"]) == ("log-3", "", "")
+            assert int(seen["Ms"]) >= 0
+    row = await record_of(sampled_caller.instance, "12125550145")
+    assert (row["stir_verstat"], row["stir_reason"]) == ("No-TN-Validation", "no-passport")
+    assert (row["stir_id"], row["stir_attest"], row["stir_signer"]) == ("log-3", "", "")
+    assert row["stir_ms"].isdecimal()
+
+
+async def test_nothing_of_a_verified_call_is_left_where_the_next_is_not(
+    sampled_caller: Caller,
+) -> None:
+    """Of two hooks on one channel the record and the variables say what the second one said."""
+    desk = Desk()
+    async with listening(sampled_caller.instance, desk):
+        tag = await sampled_caller.place("again", "16465550100", ORIG="12125550146", PAUSE="0.3")
+        await desk.wait_calls(1)
+        desk.verdict = UNSIGNED
+        seen = await sampled_caller.seen(tag)
+    assert len(desk.calls) == 2
+    assert (seen["Reason"], seen["Attest"], seen["Signer"]) == ("no-passport", "", "")
+    row = await record_of(sampled_caller.instance, "12125550146")
+    assert (row["stir_verstat"], row["stir_reason"]) == ("No-TN-Validation", "no-passport")
+    assert (row["stir_id"], row["stir_attest"], row["stir_signer"]) == ("log-3", "", "")
 
 
 async def test_the_sample_has_the_status_in_its_columns(sampled_caller: Caller) -> None:
