@@ -177,9 +177,28 @@ class CollectionMachine(RuleBasedStateMachine):
         )
         expected = {one.id for one in self.alive(number)}
         assert expected <= set(ids), "a real entry is lost"
+        self._check_under(number)
         made_up = {entry.id: entry for entry in listed if entry.id not in expected}
         assert not set(made_up) & {one.id for one in self.stored}, "kept beyond its lifetime"
         self._check_made_up(number, made_up)
+
+    def _check_under(self, prefix: str) -> None:
+        """Whoever may see a prefix is given what is alive of all its numbers, newest first."""
+        found, cursor = do(self.store.under(prefix, self.now, most=2))
+        placed = [*found]
+        while cursor is not None:
+            found, cursor = do(self.store.under(prefix, self.now, before=cursor, most=2))
+            placed += found
+        expected = [one for one in self.alive() if one.number.startswith(prefix)]
+        assert {(one.number, one.entry.id) for one in placed} == {
+            (one.number, one.id) for one in expected
+        }
+        arrivals = [one.entry.arrival for one in placed]
+        assert arrivals == sorted(arrivals, reverse=True)
+        assert len(placed) == len(expected), "given twice"
+        for one in self.stored[-5:]:
+            owner = one.owner if one in self.alive() else ""
+            assert do(self.store.owner(one.number, one.id, self.now)) == owner
 
     def _check_made_up(self, number: str, shown: dict[str, Entry]) -> None:
         assert 2 <= len(shown) <= 3
