@@ -207,6 +207,8 @@ class Push:
 
     def _arrived(self, placed: Placed) -> None:
         """Tell everybody who wants to know, soon: whoever stored it does not wait for that."""
+        if not self._by_key:
+            return
         number = placed.number
         keys = [number, *(f"{number[:length]}*" for length in range(len(number) + 1))]
         wanting = [each for key in keys for each in self._by_key.get(key, ())]

@@ -238,6 +238,19 @@ def test_a_sealed_entry_is_packed_and_comes_out_as_it_went_in(part: bytes) -> No
     assert (entry.packed, entry.octets, entry.wire) == (True, octets, wire)
 
 
+def test_octets_are_held_as_their_text_is() -> None:
+    """A sealed PASSporT that was taken apart already is the entry that its text would make."""
+    octets = bytes(range(256)) * 17
+    octets = octets[: sealing.SEALED_OCTETS]
+    store = Direct(30)
+    store.add(NUMBER, sealing.to_wire(octets), 1000.0)
+    size = store.octets
+    store.add(NUMBER, octets, 1000.0, packed=True)
+    new, old = store.entries(NUMBER, 1000.0)
+    assert (new.octets, new.packed, new.wire) == (old.octets, old.packed, old.wire)
+    assert store.octets == 2 * size
+
+
 @given(st.one_of(st.binary(), st.text("Az_=+/ .", min_size=5526, max_size=5526).map(str.encode)))
 def test_any_other_entry_is_kept_as_it_stands(wire: bytes) -> None:
     """What is not exactly the text of a sealed PASSporT is not changed by a bit."""
