@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from cryptography.hazmat.primitives import hashes
+from cryptography import x509
 
 from pbx_stir.certificates.revocation_files import Read, RevocationFiles
 from pbx_stir.certificates.single_flight import SingleFlight
@@ -160,7 +160,7 @@ class RevocationWatch:
         self._kept: OrderedDict[Place, _Kept] = OrderedDict()
         self._wanted: dict[Place, _Wanted] = {}
         self._failed: OrderedDict[Place, float] = OrderedDict()
-        self._remembered: OrderedDict[tuple[bytes, ...], _Remembered] = OrderedDict()
+        self._remembered: OrderedDict[tuple[x509.Certificate, ...], _Remembered] = OrderedDict()
         self._flights: SingleFlight[Place, None] = SingleFlight(most=MOST_FETCHES)
         self._generation = 0
         self._news = asyncio.Event()
@@ -183,7 +183,8 @@ class RevocationWatch:
 
     def status(self, path: Path, now: float) -> Finding:
         """Tell from memory what is known, and note what is lacking for ``run`` to fetch."""
-        key = tuple(one.fingerprint(hashes.SHA256()) for one in path.certificates)
+        # equal where their octets are; a digest of each would take as long as all else here
+        key = path.certificates
         anchors = self._anchors()
         state = (self._generation, anchors.digest)
         held = self._remembered.get(key)

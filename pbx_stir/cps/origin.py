@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
 from yarl import URL
@@ -56,6 +57,12 @@ def parse_cps_url(
 
     Without an ``egress`` rule it counts as configured. Raises ``UrlRefused``.
     """
+    return _parsed(text, allow_plain, egress)
+
+
+# the same few with every call
+@lru_cache(maxsize=256)
+def _parsed(text: str, allow_plain: bool, egress: EgressRule | None) -> CpsUrl:
     try:
         parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port

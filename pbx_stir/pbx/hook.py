@@ -220,6 +220,8 @@ def safe(value: str, *, in_words: bool = False) -> str:
 
     ``in_words``: it is for people, and may have letters of any script.
     """
+    if not value:
+        return ""
     if len(value.encode("utf-8", "replace")) > MAX_VALUE_OCTETS:
         return ""
     if in_words:

@@ -64,6 +64,8 @@ def readable(text: str, longest: int = LONGEST_NAME) -> str:
     or that a dialplan could take for its syntax; no letter has more than ``MOST_MARKS`` marks, and
     no two blanks stand together. What is readable is left as it is.
     """
+    if not text:
+        return ""
     # marks that have joined a letter, or lost what stood before them, leave room for others
     for _ in range(MOST_PASSES):
         before, text = text, _sifted(text, longest)

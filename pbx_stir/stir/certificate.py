@@ -156,12 +156,17 @@ class Path:
         Raises as ``covers`` does.
         """
         wanted = _as_list(first, last)
+
+        # of one number both say the same; the first has not to put all of a list in order
+        def holds(mine: TnAuthList) -> bool:
+            return mine.covers(first) if first == last else mine.contains(wanted)
+
         own = (
-            self.tn_auth_list.contains(wanted)
+            holds(self.tn_auth_list)
             if self.tn_auth_list.has_numbers
             else policy.authorises(self.tn_auth_list.spcs, first, last)
         )
-        return own and self._encompassed(all(upper.contains(wanted) for upper in self.above))
+        return own and self._encompassed(all(map(holds, self.above)))
 
     def check_claims(self, claims: Mapping[str, object]) -> None:
         """Hold a PASSporT's payload against the leaf's constraints. Raises ConstraintViolated."""

@@ -207,3 +207,19 @@ def test_contains_agrees_with_counting(
     everything = [f"{value:02}" for value in range(100)]
     counted = all(mine.covers(number) for number in everything if other.covers(number))
     assert mine.contains(other) == counted
+
+
+short = st.text("0123456789*#", min_size=1, max_size=3)
+numbers_near = st.lists(short, max_size=4)
+ranges_near = st.lists(
+    st.tuples(st.text("0123456789", min_size=1, max_size=3), st.integers(2, 1200)), max_size=4
+)
+
+
+@given(numbers_near, ranges_near, short)
+def test_a_number_is_covered_where_a_list_of_it_is_contained(
+    numbers: list[str], ranges: list[tuple[str, int]], one: str
+) -> None:
+    """Two ways to ask for one number; the path of a certificate takes the quick one."""
+    mine = TnAuthList(("1234",), tuple(ranges), tuple(numbers))
+    assert mine.covers(one) == mine.contains(TnAuthList(numbers=(one,)))
