@@ -220,6 +220,8 @@ async def test_no_call_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
         await one.confirm(f"k{number}", claim(number), number)
     assert (await one.reserve("k299", claim(999), 366, 299)).use is Use.TAKEN
     assert one._database.execute("PRAGMA synchronous").fetchone() == (0,)
+    # by no call
+    assert (tmp_path / "used.sqlite-wal").stat().st_size > 6_000_000
     release.set()
     one.close()
     database = sqlite3.connect(tmp_path / "used.sqlite")
