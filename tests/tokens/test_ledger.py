@@ -120,6 +120,33 @@ async def test_expired_ones_are_freed_a_little_at_a_time() -> None:
     assert len(ledger) == 21
 
 
+async def test_what_stands_anew_is_not_freed_with_what_has_expired() -> None:
+    """It is used again after its end, before its turn has come to be freed."""
+    clock = Clock()
+    ledger = MemoryLedger(clock, clock=clock)
+    for number in range(200):
+        await ledger.once(key(number), 60)
+    clock.moment += 62
+    assert await ledger.once(key(0), 60)
+    for number in range(10):
+        await ledger.once(key(6000 + number), 60)
+    assert not await ledger.once(key(0), 60)
+
+
+async def test_what_was_used_by_a_clock_that_was_ahead_is_used_when_its_time_comes() -> None:
+    """A proof of the time then is good once more when the clock is right and has come so far."""
+    steady, wall = Clock(), Clock()
+    ledger = MemoryLedger(wall, clock=steady)
+    assert await ledger.once(key(1), 90)
+    wall.moment += 200
+    assert await ledger.once(key(2), 90)
+    wall.moment -= 200
+    for _ in range(28):
+        steady.moment += 10
+        wall.moment += 10
+        assert not await ledger.once(key(2), 90)
+
+
 async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     """With a journal what was spent is spent for the next process, too, though this one died.
 

@@ -44,6 +44,17 @@ def test_a_step_forward_is_believed_after_some_minutes() -> None:
     assert passed(NOW + clock.moment + 2000) == NOW + clock.moment + 1000
 
 
+def test_of_several_steps_the_least_is_believed() -> None:
+    """As far as the clock has been ahead all the while, and no further."""
+    clock = Clock()
+    passed = Passed(clock)
+    passed(NOW)
+    for clock.moment, ahead in ((1.0, 1000.0), (100.0, 100.0), (200.0, 1000.0)):
+        assert passed(NOW + clock.moment + ahead) == NOW + clock.moment
+    clock.moment = BELIEVED_SECONDS + 2
+    assert passed(NOW + clock.moment + 1000) == NOW + clock.moment + 100
+
+
 def test_a_step_backward_is_followed_at_once() -> None:
     """And the way forward again is a step like any other."""
     clock = Clock()
