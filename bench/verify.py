@@ -32,12 +32,16 @@ ROUNDS = 3
 
 
 class Verify(msgspec.Struct, frozen=True):
-    """All figures; ratios are ours over the peer's, None where there was no peer."""
+    """All figures; ratios are ours over the peer's, None where there was no peer.
+
+    ``nothing_http`` is what a request like a check takes that is answered without any work.
+    """
 
     command: str
     machine: Machine
     sign_http: Latency
     check_http: Latency
+    nothing_http: Latency
     sign_loop_ms: float
     check_loop_ms: float
     peer: secsipidx.Peer
@@ -65,7 +69,7 @@ async def _measure(folder: Path, calls: int, say: Callable[[str], None]) -> Veri
     shutil.copy(key, folder / "company.key")
     shutil.copy(authority.anchor, folder / "anchor.pem")
     bench = Bench.of(folder)
-    ours: list[tuple[Latency, Latency]] = []
+    ours: list[tuple[Latency, Latency, Latency]] = []
     peers: list[secsipidx.Peer] = []
     with _front(folder) as url:
         # turn by turn, so that what else the machine does is shared fairly
@@ -82,18 +86,18 @@ async def _measure(folder: Path, calls: int, say: Callable[[str], None]) -> Veri
     peer_ms = _peer_loop(folder, company, calls)
     say("a thousand foreign blobs")
     found = await haystack.measure(folder, company.number(0), company.number(1))
-    sign = Latency.of_rounds([one for one, _ in ours])
-    check = Latency.of_rounds([one for _, one in ours])
+    sign, check, nothing = (Latency.of_rounds(rounds) for rounds in zip(*ours, strict=True))
     return Verify(
         command=f"scripts/bench verify --calls {calls}",
         machine=Machine.this(),
         sign_http=sign,
         check_http=check,
+        nothing_http=nothing,
         sign_loop_ms=sign_ms,
         check_loop_ms=check_ms,
         peer=_median_peer(peers),
         peer_sign_loop_ms=peer_ms,
-        ratios=_ratios(sign, check, sign_ms, peers, peer_ms),
+        ratios=_ratios(sign, check, nothing, sign_ms, peers, peer_ms),
         haystack=found,
     )
 
@@ -101,6 +105,7 @@ async def _measure(folder: Path, calls: int, say: Callable[[str], None]) -> Veri
 def _ratios(
     sign: Latency,
     check: Latency,
+    nothing: Latency,
     sign_ms: float,
     peers: list[secsipidx.Peer],
     peer_ms: float | None,
@@ -108,6 +113,7 @@ def _ratios(
     peer = _median_peer(peers)
     return {
         "check over HTTP": round(check.p50 / peer.check.p50, 2) if peer.check else None,
+        "nothing over HTTP": round(nothing.p50 / peer.check.p50, 2) if peer.check else None,
         "sign over HTTP": round(sign.p50 / peer.sign.p50, 2) if peer.sign else None,
         "sign in a library loop": round(sign_ms / peer_ms, 2) if peer_ms else None,
     }
@@ -137,8 +143,9 @@ def _front(folder: Path) -> Iterator[str]:
         process.stdout.close()
 
 
-async def _http(url: str, company: Company, calls: int) -> tuple[Latency, Latency]:
-    signed, checked = [], []
+async def _http(url: str, company: Company, calls: int) -> tuple[Latency, Latency, Latency]:
+    """Sign, check, and have nothing done."""
+    signed, checked, idle = [], [], []
     async with aiohttp.ClientSession(trust_env=False) as session:
 
         async def post(path: str, body: str) -> tuple[str, float]:
@@ -151,12 +158,14 @@ async def _http(url: str, company: Company, calls: int) -> tuple[Latency, Latenc
             orig, dest = company.number(index % company.count), company.number(0)
             header, sign = await post("/sign", f"{orig},{dest}")
             said, check = await post("/check", f"{header}\n{orig}\n{dest}")
+            _, nothing = await post("/nothing", f"{header}\n{orig}\n{dest}")
             if said != "verified":
                 raise ValueError(f"our own token is {said}")
             if index >= 0:
                 signed.append(sign)
                 checked.append(check)
-    return Latency.of(signed), Latency.of(checked)
+                idle.append(nothing)
+    return Latency.of(signed), Latency.of(checked), Latency.of(idle)
 
 
 def _sign(bench: Bench, orig: str, dest: str) -> passport.Passport:
@@ -232,6 +241,9 @@ def render(report: Verify) -> str:
         theirs = f"{its.p50:.3f} / {its.p99:.3f}" if its else "-"
         own = f"{mine.p50:.3f} / {mine.p99:.3f}"
         lines.append(f"{name:34}{own:>18}{theirs:>18}{_ratio(report, name):>8}")
+    name, idle = "nothing over HTTP", report.nothing_http
+    own = f"{idle.p50:.3f} / {idle.p99:.3f}"
+    lines.append(f"{name + ', beside its check':34}{own:>18}{'':>18}{_ratio(report, name):>8}")
     its_loop = f"{report.peer_sign_loop_ms:.3f}" if report.peer_sign_loop_ms else "-"
     name = "sign in a library loop"
     lines.append(f"{name:34}{report.sign_loop_ms:>18.3f}{its_loop:>18}{_ratio(report, name):>8}")
