@@ -222,7 +222,8 @@ class BothKinds:
             sources.append(self._sealed.retrieve(sealed, give_up_at, wait_until))
         if bare:
             sources.append(self._bare.retrieve(bare, give_up_at, wait_until))
-        async with contextlib.aclosing(_merged(sources)) as answers:
+        source = sources[0] if len(sources) == 1 else _merged(sources)
+        async with contextlib.aclosing(source) as answers:
             async for answer in answers:
                 yield answer
 
@@ -231,11 +232,6 @@ async def _merged(
     sources: Sequence[AsyncGenerator[Answer | BareAnswer, None]],
 ) -> AsyncGenerator[Answer | BareAnswer, None]:
     """Give what each source gives, as it comes; ends them all when it is closed."""
-    if len(sources) == 1:
-        async with contextlib.aclosing(sources[0]) as only:
-            async for answer in only:
-                yield answer
-        return
     arrived: asyncio.Queue[Answer | BareAnswer | None] = asyncio.Queue()
 
     async def drain(source: AsyncGenerator[Answer | BareAnswer, None]) -> None:

@@ -90,6 +90,10 @@ class CpsClient:
 
         Never raises. Close the generator (``contextlib.aclosing``) to cancel what has not answered.
         """
+        if len(wanted) == 1:
+            # as nearly always: nobody to be waited for at the same time
+            yield await self._retrieve_from(*wanted[0], give_up_at)
+            return
         tasks = [
             asyncio.create_task(self._retrieve_from(cps, number, give_up_at))
             for cps, number in wanted

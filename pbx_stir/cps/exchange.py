@@ -176,7 +176,7 @@ class Exchange:
         try:
             async with session.request(method, url, **arguments) as response:
                 reply = await self._read(origin, response, limit)
-                return replace(reply, resent=attempt.connections > 1)
+                return replace(reply, resent=True) if attempt.connections > 1 else reply
         except _GONE as error:
             refused = isinstance(error, aiohttp.ClientConnectorError)
             if not attempt.reused or refused or method != "POST":

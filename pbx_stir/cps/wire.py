@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from functools import lru_cache
 from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
@@ -329,8 +330,12 @@ def parse_problem(body: bytes) -> str:
 
 def parse_date(value: str) -> float | None:
     """Read a Date header as epoch seconds, None where it is none (RFC 9110 section 5.6.7)."""
-    if len(value) > 64:
-        return None
+    return _date(value) if len(value) <= 64 else None
+
+
+# all answers of one second say the same
+@lru_cache(maxsize=16)
+def _date(value: str) -> float | None:
     try:
         moment = parsedate_to_datetime(value)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
