@@ -15,7 +15,7 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.tokens.journal import Journal, Record
@@ -25,6 +25,9 @@ from pbx_stir.tokens.passed import BELIEVED_SECONDS, Passed
 MOST_HELD = 2_000_000
 # so many expired ones are freed with each call at most: midnight is no pause
 _FREED_AT_ONCE = 64
+# An epoch's key is erased by a clock of its own, looked at once a minute. What was counted under it
+# must outlive it, or a clock that is set back then finds the key and no counts.
+LEDGER_BELIEVED_SECONDS: Final = 2 * BELIEVED_SECONDS
 # how often the journal is looked through for what has expired
 _FORGET_SECONDS = 30.0
 
@@ -68,7 +71,7 @@ class MemoryLedger:
         Raises ``ConfigurationError`` where the journal cannot be read.
         """
         self._now = now
-        self._passed = Passed(clock)
+        self._passed = Passed(clock, LEDGER_BELIEVED_SECONDS)
         self._most = most
         self._held: dict[bytes, Record] = {}
         # what expires in a second, and the seconds, soonest first

@@ -17,10 +17,16 @@ BELIEVED_SECONDS: Final = 300.0
 
 
 class Passed:
-    """Gives epoch seconds that have passed for sure; ``clock`` is one that never steps."""
+    """Gives epoch seconds that have passed for sure; ``clock`` is one that never steps.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    A step forward is believed after ``believed`` seconds.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, believed: float = BELIEVED_SECONDS
+    ) -> None:
         self._clock = clock
+        self._believed = believed
         # What the wall clock is ahead of ``clock``, as far as it is believed.
         self._ahead: float | None = None
         # Since when it has been further ahead, by ``clock``, and how far at least.
@@ -37,6 +43,6 @@ class Passed:
         if self._since is None:
             self._since, self._least = moment, ahead
         self._least = min(self._least, ahead)
-        if moment - self._since >= BELIEVED_SECONDS:
+        if moment - self._since >= self._believed:
             self._ahead, self._since = self._least, None
         return moment + self._ahead

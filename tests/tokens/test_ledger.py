@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from pbx_stir.errors import StoreUnavailable
 from pbx_stir.tokens.journal import Journal
-from pbx_stir.tokens.ledger import Counter, MemoryLedger
-from pbx_stir.tokens.passed import BELIEVED_SECONDS
+from pbx_stir.tokens.ledger import LEDGER_BELIEVED_SECONDS, Counter, MemoryLedger
 
 NOW = 1_800_000_000.0
 
@@ -168,7 +167,7 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     assert await ledger.spend(counters[:1], 1, NOW + 86_400) == 0
     clock.moment += 60.1
     assert not await ledger.once(key(1), 60)
-    clock.moment += BELIEVED_SECONDS
+    clock.moment += LEDGER_BELIEVED_SECONDS
     assert await ledger.once(key(1), 60)
     ledger.close()
 
@@ -192,8 +191,8 @@ async def test_a_clock_that_is_set_forth_and_back_forgets_nothing(tmp_path: Path
     ledger.close()
     again = MemoryLedger(wall, clock=clock, journal=Journal(tmp_path))
     assert not await again.once(key(1), 90)
-    clock.moment += BELIEVED_SECONDS
-    wall.moment += BELIEVED_SECONDS
+    clock.moment += LEDGER_BELIEVED_SECONDS
+    wall.moment += LEDGER_BELIEVED_SECONDS
     assert await again.once(key(1), 90)
     again.close()
 

@@ -140,6 +140,21 @@ class SpendingMachine(RuleBasedStateMachine):
             self.step(late + 10.0, -1)
             self._use_up(purse)
 
+    @precondition(lambda self: self.ahead == RIGHT and len(self.purses) < 6)
+    @rule(before=st.sampled_from([0.0, 30.0, 59.0]), late=st.sampled_from([299.0, 301.0, 330.0]))
+    def days_ahead_for_minutes(self, before: float, late: float) -> None:
+        """A token is used up; then the clock is days ahead, until somebody sets it right."""
+        self.wait(before)
+        self.mint()
+        for purse in self.purses[-1:]:
+            self._use_up(purse)
+            self.step(2.0 * EPOCH_SECONDS, 1)
+            self.wait(1.0)
+            self.wait(late)
+            self.set_right()
+            self.look_after_keys()
+            self._use_up(purse)
+
     @rule(seconds=st.sampled_from([1.0, 1.0, 25.0, 45.0, 100.0, 170.0, 310.0, 700.0]))
     def wait(self, seconds: float) -> None:
         """Time goes by, and others store, too."""
