@@ -146,6 +146,35 @@ async def test_what_was_used_by_a_clock_that_was_ahead_is_used_when_its_time_com
         assert not await ledger.once(key(2), 90)
 
 
+async def test_what_ends_within_a_second_is_freed_too() -> None:
+    """Nothing is left behind by who looks in the second in which it ends, before it does."""
+    clock = Clock()
+    ledger = MemoryLedger(clock, clock=clock)
+    assert await ledger.once(key(1), 60.7)
+    clock.moment += 60.2
+    assert await ledger.once(key(2), 600)
+    clock.moment += 2
+    assert await ledger.once(key(3), 600)
+    assert len(ledger) == 2
+
+
+async def test_a_clock_that_is_ahead_removes_nothing_from_the_disk(tmp_path: Path) -> None:
+    """What was spent is spent, also where the next process starts when the clock is right again."""
+    steady, wall = Clock(), Clock()
+    ledger = MemoryLedger(wall, journal=Journal(tmp_path), clock=steady)
+    assert await ledger.spend([Counter(key(1), 1)], 1, NOW + 3600) is None
+    wall.moment += 2 * 86_400
+    for _ in range(5):
+        steady.moment += 20
+        wall.moment += 20
+        await ledger.once(key(2), 60)
+    wall.moment -= 2 * 86_400
+    ledger.close()
+    again = MemoryLedger(wall, journal=Journal(tmp_path), clock=steady)
+    assert await again.spend([Counter(key(1), 1)], 1, NOW + 3600) == 0
+    again.close()
+
+
 async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     """With a journal what was spent is spent for the next process, too, though this one died.
 
