@@ -73,7 +73,7 @@ ROWS: list[Row] = []
 
 @dataclass(slots=True)
 class Story:
-    """The calls before a fault, during it, and after it."""
+    """The calls before a fault, during it, and after it; ``gone``: that a PBX took along."""
 
     name: str
     before: list[Call] = field(default_factory=list)
@@ -82,6 +82,7 @@ class Story:
     began: float = 0.0
     ended: float = 0.0
     lost_lines: int = 0
+    gone: int = 0
 
     @property
     def all(self) -> list[Call]:
@@ -132,6 +133,7 @@ def story(
     assert not traffic.failure
     for one in traffic.calls():
         if not (one.connected or connects):
+            told.gone += 1
             continue
         if one.at < told.began:
             told.before.append(one)

@@ -60,4 +60,5 @@ def test_listener_is_frozen(world: World) -> None:
 def test_freeswitch_is_restarted(world: World) -> None:
     """Its own calls are lost with it; ours are served again as soon as it is there."""
     told = story(world, "FreeSWITCH restarted", restarted(world), seconds=3, connects=False)
-    enter(told, lost="calls of that PBX")
+    enter(told, lost=f"{told.gone} calls of that PBX")
+    assert told.gone

@@ -87,4 +87,5 @@ def test_pbx_is_restarted(world: World) -> None:
     """Its own calls are lost with it; ours are served again as soon as it is there."""
     fault = restarted(world)
     told = story(world, "PBX of B restarted", fault, seconds=3, connects=False)
-    enter(told, lost="calls of that PBX")
+    enter(told, lost=f"{told.gone} calls of that PBX")
+    assert told.gone
