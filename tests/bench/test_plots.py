@@ -24,8 +24,7 @@ RESULTS: dict[str, dict[str, Any]] = {
         "cycles_per_second_per_core_cleartext": 500.0,
     },
     "calls": {
-        "half": 50.0,
-        "rows": [{"way": "no hook", "a_second": 100.0, "latency": {"p50": 1.0, "p99": 2.0}}],
+        "rows": [{"way": "no hook", "carried": 100.0, "pbx_ms": 3.0, "audio_ms": 9.0}],
     },
     "growth": {
         "points": [{"axis": "keys", "value": n, "mb": 0.0, "latency": {"p50": n}} for n in (0, 4)]

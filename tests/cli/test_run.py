@@ -89,7 +89,9 @@ async def test_a_refused_login_is_said(scene: Scene) -> None:
         said = ""
         async with asyncio.timeout(10):
             while "refused" not in said:
-                said += (await process.stderr.readline()).decode()
+                line = await process.stderr.readline()
+                assert line, f"it ended: {said}"
+                said += line.decode()
         assert process.returncode is None
         process.terminate()
         rest, (out, err) = await asyncio.gather(process.wait(), process.communicate())
