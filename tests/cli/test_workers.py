@@ -39,7 +39,8 @@ def work(desk):
     {work}
     say("process", desk.index, os.getpid())
     desk.say_ready("http://x")
-    while not select.select([desk.lifeline], [], [], 60)[0]:
+    # a signal just before it goes to sleep would not wake it
+    while not select.select([desk.lifeline], [], [], 0.2)[0]:
         pass
     say("orphaned", desk.index)
     return 0
