@@ -32,14 +32,25 @@ async def test_a_peer_that_is_gone_is_no_error(
     assert said.exc_info is None
 
 
-@pytest.mark.parametrize("error", [RuntimeError("ours"), None], ids=["raised", "said"])
+@pytest.mark.parametrize(
+    "context",
+    [
+        {"exception": RuntimeError("ours")},
+        {},
+        {"exception": PermissionError(13, "denied")},
+        {"exception": TimeoutError()},
+        {"exception": OSError(24, "too many open files")},
+        {"exception": ConnectionResetError(104, "reset"), "future": object()},
+        {"exception": ConnectionResetError(104, "reset"), "task": object()},
+    ],
+    ids=["raised", "said", "file", "late", "descriptors", "future", "task"],
+)
 async def test_any_other_is_logged_as_ever(
-    error: Exception | None, caplog: pytest.LogCaptureFixture
+    context: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With its traceback, as an error."""
+    """As an error, with what is known of it."""
     loop = asyncio.get_running_loop()
-    context = {"message": "Task exception was never retrieved"}
-    loop_errors.handle(loop, context | ({"exception": error} if error else {}))
+    loop_errors.handle(loop, {"message": "Task exception was never retrieved"} | context)
     (said,) = caplog.records
     assert said.levelno == logging.ERROR
     assert "never retrieved" in said.getMessage()
