@@ -151,14 +151,7 @@ def call(
     SIPp fails altogether.
     """
     run = folder / f"calls-{time.monotonic_ns()}"
-    run.mkdir()
-    audio = run / "audio.ulaw" if audio_seconds else None
-    if audio is not None:
-        # a second of silence
-        audio.write_bytes(b"\xff" * 8000)
-    (run / "calls.xml").write_text(_scenario(audio, audio_seconds))
-    lines = "".join(f"{called};{calling};\n" for called, calling in numbers)
-    (run / "numbers.csv").write_text(f"SEQUENTIAL\n{lines}")
+    _prepare(run, numbers, audio_seconds)
     command = [
         str(binary()), f"{pbx[0]}:{pbx[1]}", "-sf", "calls.xml", "-inf", "numbers.csv",
         "-i", own, "-mi", own, "-p", str(_free_port(own)),
@@ -185,6 +178,18 @@ def call(
         sum(one <= _IN_TIME for one in times),
         _sent_again(run),
     )
+
+
+def _prepare(run: Path, numbers: Sequence[tuple[str, str]], audio_seconds: float) -> None:
+    """Write the files that SIPp reads."""
+    run.mkdir()
+    audio = run / "audio.ulaw" if audio_seconds else None
+    if audio is not None:
+        # a second of silence
+        audio.write_bytes(b"\xff" * 8000)
+    (run / "calls.xml").write_text(_scenario(audio, audio_seconds))
+    lines = "".join(f"{called};{calling};\n" for called, calling in numbers)
+    (run / "numbers.csv").write_text(f"SEQUENTIAL\n{lines}")
 
 
 def _sent_again(run: Path) -> int:

@@ -36,6 +36,22 @@ COLUMNS: Final = (
 START_SECONDS: Final = 60.0
 
 
+_DIALPLAN: Final = r"""<section name="dialplan"><context name="public">
+<extension name="began" continue="true"><condition>
+<action application="set" data="faults_began=${strmicroepoch()}" inline="true"/>
+</condition></extension>
+<X-PRE-PROCESS cmd="include" data="inbound.xml"/>
+<extension name="ended" continue="true"><condition>
+<action application="set" data="faults_ended=${strmicroepoch()}" inline="true"/>
+</condition></extension>
+<extension name="phone"><condition field="destination_number" expression="^\d+$">
+<action application="answer"/><action application="sleep" data="500"/>
+<action application="hangup"/></condition></extension>
+</context></section>
+<section name="directory"></section></document>
+"""
+
+
 class Asterisk(Instance):
     """An Asterisk that can be asked what a FreeSWITCH can be asked as well."""
 
@@ -184,15 +200,8 @@ class FreeSwitch:
         return path.read_text(errors="replace")[-1500:] if path.exists() else ""
 
     def _configuration(self) -> str:
-        def settings(name: str, **values: object) -> str:
-            lines = "".join(
-                f'<param name="{key.replace("_", "-")}" value="{value}"/>'
-                for key, value in values.items()
-            )
-            return f'<configuration name="{name}.conf"><settings>{lines}</settings>'
-
         end = "</configuration>\n"
-        profile = settings(
+        profile = _settings(
             "x",
             context="public",
             dialplan="XML",
@@ -207,7 +216,7 @@ class FreeSwitch:
         loads = "".join(f'<load module="{one}"/>' for one in MODULES)
         names = {"src": "caller_id_number", "dst": "destination_number", "channel": "channel_name"}
         template = ",".join(f'"${{{names.get(one, one)}}}"' for one in COLUMNS)
-        event_socket = settings(
+        event_socket = _settings(
             "event_socket",
             nat_map="false",
             listen_ip=self.host,
@@ -218,36 +227,31 @@ class FreeSwitch:
         return f"""<document type="freeswitch/xml">
 <X-PRE-PROCESS cmd="set" data="stir_in_carrier=on"/>
 <section name="configuration">
-{settings("switch", max_sessions=1000, sessions_per_second=500, loglevel="warning")}{end}
+{_settings("switch", max_sessions=1000, sessions_per_second=500, loglevel="warning")}{end}
 <configuration name="modules.conf"><modules>{loads}</modules>{end}
-{settings("logfile")}<profiles><profile name="default">
+{_settings("logfile")}<profiles><profile name="default">
 <settings><param name="logfile" value="{log}"/></settings>
 <mappings><map name="all" value="warning,err,crit,alert"/></mappings>
 </profile></profiles>{end}
 {event_socket}{end}
-{settings("lua")}{end}
+{_settings("lua")}{end}
 <configuration name="timezones.conf"><timezones/>{end}
 <configuration name="acl.conf"><network-lists/>{end}
-{settings("cdr_csv", default_template="faults", legs="a", log_base=self._directory / "cdr")}
+{_settings("cdr_csv", default_template="faults", legs="a", log_base=self._directory / "cdr")}
 <templates><template name="faults">{template}
 </template></templates>{end}
 <configuration name="sofia.conf"><global_settings/><profiles>
 <profile name="trunk">{profile}</profile></profiles>{end}
 </section>
-<section name="dialplan"><context name="public">
-<extension name="began" continue="true"><condition>
-<action application="set" data="faults_began=${{strmicroepoch()}}" inline="true"/>
-</condition></extension>
-<X-PRE-PROCESS cmd="include" data="inbound.xml"/>
-<extension name="ended" continue="true"><condition>
-<action application="set" data="faults_ended=${{strmicroepoch()}}" inline="true"/>
-</condition></extension>
-<extension name="phone"><condition field="destination_number" expression="^\\d+$">
-<action application="answer"/><action application="sleep" data="500"/>
-<action application="hangup"/></condition></extension>
-</context></section>
-<section name="directory"></section></document>
-"""
+{_DIALPLAN}"""
+
+
+def _settings(name: str, **values: object) -> str:
+    """The beginning of a module's configuration."""
+    lines = "".join(
+        f'<param name="{key.replace("_", "-")}" value="{value}"/>' for key, value in values.items()
+    )
+    return f'<configuration name="{name}.conf"><settings>{lines}</settings>'
 
 
 def _secret(path: Path, secret: str) -> str:

@@ -189,11 +189,8 @@ VERIFIED = (
     ("STIR_ID", "log-1"),
 )
 UNSIGNED = (
-    ("STIR_VERSTAT", "No-TN-Validation"),
-    ("STIR_REASON", "no-passport"),
-    ("STIR_ORIG", "12125550100"),
-    ("STIR_DEST", "16465550100"),
-    ("STIR_ID", "log-3"),
+    *(("STIR_VERSTAT", "No-TN-Validation"), ("STIR_REASON", "no-passport"), VERIFIED[4]),
+    *(VERIFIED[5], ("STIR_ID", "log-3")),
 )
 STORED = (("STIR_STATUS", "stored"), ("STIR_REASON", "stored"), ("STIR_ID", "log-2"))
 
