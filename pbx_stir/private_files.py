@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from pbx_stir.errors import ConfigurationError
+from pbx_stir.ownership import give_to_owner
 
 LOCK: Final = "lock"
 UNFINISHED: Final = ".new-"
@@ -106,9 +107,7 @@ class PrivateFolder:
 
     def give_to_owner(self, what: int | Path) -> None:
         """Let what root made belong to whom the folder belongs: the service must read it."""
-        owner = os.stat(self.path)
-        if os.geteuid() == 0 and owner.st_uid != 0:
-            os.chown(what, owner.st_uid, owner.st_gid)
+        give_to_owner(self.path, what)
 
     def _check(self, path: Path, status: os.stat_result, *, directory: bool) -> None:
         """Refuse what others may read or change, and what somebody else put there."""

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -26,6 +26,7 @@ from typing import Final, TypeVar
 from pbx_stir.boot_mark import BootMark, this_boot
 from pbx_stir.errors import ConfigurationError, StoreUnavailable
 from pbx_stir.lane import Lane
+from pbx_stir.ownership import give_to_owner
 
 COMPLAINT_SECONDS: Final = 60.0
 # 64 MiB: then whoever makes a change brings them into the file, if nobody does so aside
@@ -77,12 +78,15 @@ class SqliteFile:
         self._synchronous = terms.synchronous
         self._mark: BootMark | None = None
         self._changes = 0
+        self._closing = threading.Event()
         try:
             self.database = self._open()
         except (OSError, sqlite3.Error) as error:
             self._thread.close()
             self._unmark()
             hint = "state_dir must be a folder that the service may write"
+            if isinstance(error, TimeoutError):
+                hint = "end the other process, then start this one"
             raise ConfigurationError(f"{path}: {error}", hint=hint) from error
 
     @property
@@ -109,8 +113,13 @@ class SqliteFile:
         if is_new:
             self._aside.submit(self._do_aside, name)
 
+    def pause(self, seconds: float) -> bool:
+        """Wait, in what is done aside, for others to use the file; False: end, it is closing."""
+        return not self._closing.wait(seconds)
+
     def close(self) -> None:
         """Close the file, once what is under way is done."""
+        self._closing.set()
         # first: what it does may have something done aside
         self._thread.close()
         self.database.close()
@@ -157,13 +166,25 @@ class SqliteFile:
         if self._terms.is_of_one_boot:
             boot = this_boot(os.environ)
             self._mark = BootMark(self._path, boot)
-            self._synchronous = "OFF" if boot else self._synchronous
-        self._path.touch(mode=0o600)
+            if boot and self._mark.is_of_one_boot:
+                self._synchronous = "OFF"
+        self._make()
         database = self._connect()
         if self._terms.changes_a_checkpoint:
             database.execute(f"PRAGMA wal_autocheckpoint = {MOST_PAGES_WAITING}")
         database.executescript(self._terms.schema)
         return database
+
+    def _make(self) -> None:
+        """Make the file where it is missing; what SQLite lays beside it gets its owner and mode."""
+        # never one that is there: closing it would end the locks of this process's connections
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with suppress(FileExistsError):
+            descriptor = os.open(self._path, flags, 0o600)
+            try:
+                give_to_owner(self._path.parent, descriptor)
+            finally:
+                os.close(descriptor)
 
     def _connect(self) -> sqlite3.Connection:
         database = sqlite3.connect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import re
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -55,12 +56,11 @@ def test_what_is_of_this_run_stays(tmp_path: Path) -> None:
     assert (tmp_path / "file-boot").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("other", [FIRST, ""])
-def test_nobody_removes_what_another_has_open(tmp_path: Path, other: str) -> None:
+def test_nobody_removes_what_another_has_open(tmp_path: Path) -> None:
     """Two containers of one machine may be told of two runs: they have one file nevertheless."""
     path = tmp_path / "file"
     BootMark(path, FIRST).close()
-    holder = BootMark(path, other)
+    holder = BootMark(path, FIRST)
     _left(path)
     second = BootMark(path, SECOND)
     assert path.exists()
@@ -73,22 +73,95 @@ def test_nobody_removes_what_another_has_open(tmp_path: Path, other: str) -> Non
     assert not path.exists()
 
 
-def test_where_the_run_is_not_known_nothing_is_removed(tmp_path: Path) -> None:
-    """Nobody knows that it is of another one."""
+def test_where_the_run_is_not_known_what_was_forced_to_the_disk_stays(tmp_path: Path) -> None:
+    """Whoever wrote it did not know its run either; and it stays when the run is known again."""
+    path = tmp_path / "file"
+    _left(path)
+    for boot in ("", "", FIRST):
+        mark = BootMark(path, boot)
+        assert mark.begun is None
+        assert mark.is_of_one_boot is bool(boot)
+        mark.close()
+    assert len(list(tmp_path.glob("file*"))) == 5
+
+
+def test_where_the_run_is_not_known_what_was_not_forced_to_the_disk_is_removed(
+    tmp_path: Path,
+) -> None:
+    """It may be of another one; all who open the new file know since when it knows everything."""
     path = tmp_path / "file"
     BootMark(path, FIRST).close()
     _left(path)
-    BootMark(path, "").close()
+    before = since_start()
+    marks = [BootMark(path, "")]
+    assert [one.name for one in tmp_path.iterdir()] == ["file-boot"]
+    path.write_bytes(b"new")
+    marks += [BootMark(path, ""), BootMark(path, SECOND)]
+    for one in marks:
+        one.close()
+    marks.append(BootMark(path, SECOND))
+    marks[-1].close()
+    assert path.read_bytes() == b"new"
+    [begun] = {one.begun for one in marks}
+    assert begun is not None
+    assert before - 0.001 <= begun <= since_start() + 0.001
+    # while somebody has it open who forces it to the disk, nobody may do otherwise
+    assert [one.is_of_one_boot for one in marks] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("boot", [SECOND, ""])
+def test_what_another_has_open_by_another_run_knows_nothing_from_before(
+    tmp_path: Path, boot: str
+) -> None:
+    """It stays, and so does its mark; what was made until now may have been used."""
+    path = tmp_path / "file"
+    holder = BootMark(path, FIRST)
+    _left(path)
+    before = since_start()
+    mark = BootMark(path, boot)
     assert path.exists()
-
-
-def test_a_run_before_began_no_later_than_now(tmp_path: Path) -> None:
-    """Where its mark has to stand, what was made since the start may pass soon nevertheless."""
-    (tmp_path / "file-boot").write_text(f"{FIRST} 999999999999.0\n")
-    mark = BootMark(tmp_path / "file", "")
     assert mark.begun is not None
-    assert mark.begun <= since_start()
+    assert before <= mark.begun <= since_start()
+    assert mark.is_of_one_boot
+    assert path.with_name("file-boot").read_text() == f"{FIRST} -\n"
     mark.close()
+    holder.close()
+
+
+@pytest.mark.parametrize("boot", [FIRST, ""])
+def test_what_was_begun_began_no_later_than_now(tmp_path: Path, boot: str) -> None:
+    """Where its mark is of a run before, what was made since may pass soon nevertheless."""
+    path = tmp_path / "file"
+    _left(path)
+    (tmp_path / "file-boot").write_text("- 999999999999.0\n")
+    marks = [BootMark(path, boot), BootMark(path, boot)]
+    assert path.exists()
+    assert marks[0].begun == marks[1].begun
+    assert marks[0].begun is not None
+    assert marks[0].begun <= since_start()
+    for one in marks:
+        one.close()
+
+
+def test_nobody_removes_what_a_version_without_marks_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said until that one ends; then the file is begun anew."""
+    monkeypatch.setattr(boot_mark, "OPEN_SECONDS", 0.05)
+    path = tmp_path / "file"
+    BootMark(path, FIRST).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("CREATE TABLE one (n INTEGER)")
+    for boot in (SECOND, ""):
+        with pytest.raises(TimeoutError, match="another version has it open"):
+            BootMark(path, boot)
+    other.execute("INSERT INTO one VALUES (1)")
+    assert other.execute("SELECT n FROM one").fetchall() == [(1,)]
+    assert (tmp_path / "file-boot").read_text() == f"{FIRST} -\n"
+    other.close()
+    BootMark(path, SECOND).close()
+    assert not path.exists()
 
 
 def test_a_lock_that_stays_ends_in_a_bounded_time(

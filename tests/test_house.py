@@ -16,10 +16,10 @@ PACKAGE = ROOT / "pbx_stir"
 
 # each rank may import those below it; rooms of one rank do not know each other
 RANKS: tuple[tuple[str, ...], ...] = (
-    ("errors", "boot_mark", "lane"),
+    ("errors", "lane", "ownership"),
     (
+        "boot_mark",
         "private_files",
-        "sqlite_file",
         "listen_address",
         "listening",
         "service_manager",
@@ -27,6 +27,7 @@ RANKS: tuple[tuple[str, ...], ...] = (
         "loop_errors",
         "parts",
     ),
+    ("sqlite_file",),
     ("stir",),
     ("services",),
     ("tokens", "reasons"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +75,65 @@ async def test_nobody_waits_without_end(tmp_path: Path, caplog: pytest.LogCaptur
     release.set()
     assert [record.message.count("nothing works") for record in caplog.records] == [1]
     file.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to others")
+def test_what_root_makes_belongs_to_the_folders_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run by hand makes, or makes anew, nothing that the service cannot open after it."""
+    os.chown(tmp_path, 12_345, 23_456)
+    path = tmp_path / "one.sqlite"
+    for boot in ("1" * 32, "2" * 32):
+        monkeypatch.setattr(sqlite_file, "this_boot", lambda _, boot=boot: boot)
+        file = SqliteFile(path, replace(TERMS, is_of_one_boot=True))
+        assert path.stat().st_size > 0 or (tmp_path / "one.sqlite-wal").stat().st_size > 0
+        made = {one.name: one.stat() for one in tmp_path.iterdir()}
+        assert set(made) == {"one.sqlite" + end for end in ("", "-wal", "-shm", "-boot")}
+        assert {(each.st_uid, each.st_gid) for each in made.values()} == {(12_345, 23_456)}
+        assert {each.st_mode & 0o777 for each in made.values()} == {0o600}
+        file.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give what is its own to others")
+def test_root_gives_away_nothing_that_a_link_leads_to(tmp_path: Path) -> None:
+    """Whoever may write the folder gets no other file by a link in it."""
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 12_345, 23_456)
+    for end in ("-boot", ""):
+        target = tmp_path / f"roots{end}"
+        target.touch()
+        (state / f"one.sqlite{end}").symlink_to(target)
+        with contextlib.suppress(ConfigurationError):
+            SqliteFile(state / "one.sqlite", replace(TERMS, is_of_one_boot=True)).close()
+        assert target.stat().st_uid == 0
+        (state / f"one.sqlite{end}").unlink()
+
+
+def test_an_open_file_that_is_opened_again_keeps_its_locks(tmp_path: Path) -> None:
+    """In one process too, where to close any descriptor of a file would end them."""
+    path = tmp_path / "one.sqlite"
+    files = [SqliteFile(path, TERMS)]
+    files[0].database.execute("BEGIN EXCLUSIVE")
+    files[0].database.execute("INSERT INTO one VALUES (1)")
+    files[0].database.execute("COMMIT")
+    files.append(SqliteFile(path, TERMS))
+    files[1].close()
+    command = [sys.executable, "-c", _LOOK, path.absolute().as_uri()]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 5
+    files[0].close()
+
+
+_LOOK = """
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1] + "?mode=rw", 0.05, uri=True, isolation_level=None)
+try:
+    file.execute("PRAGMA locking_mode = EXCLUSIVE")
+    file.execute("BEGIN EXCLUSIVE")
+except sqlite3.Error as error:
+    sys.exit(error.sqlite_errorcode)
+"""
 
 
 @pytest.mark.parametrize("kind", ["folder", "text"])
