@@ -9,7 +9,8 @@ A process that is killed loses nothing: what it wrote is the kernel's. Nothing i
 disk, since calls would wait for that while other programs keep it busy; so a machine that loses its
 power may lose any of it. Therefore the file is begun anew when the machine was, and what was made
 before that, or up to 5 s after, has no verdict. (Where nobody tells one run of the machine from
-another, changes are forced to the disk now and then, and a loss of power may cost the last.)
+another, changes are forced to the disk now and then, and a loss of power may cost the last; what
+was left there by one who forced nothing is begun anew.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ SWEEP_SECONDS: Final = 10.0
 # some 2 MB of the write-ahead log
 CHANGES_A_CHECKPOINT: Final = 100
 # a call that comes meanwhile waits for so many rows to go, and not for all
-_ROWS_AT_ONCE: Final = 100
+ROWS_AT_ONCE: Final = 100
+# then the file is left to calls for longer than that took: SQLite looks but now and then whether it
+# is free
+GAP_SECONDS: Final = 0.005
+_MOST_GAP_SECONDS: Final = 0.1
+_GAPS: Final = 4.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS used (
@@ -176,13 +182,30 @@ class UsedDatabase:
         over = self._passed(now)
         if self._clock() >= self._next_sweep:
             self._next_sweep = self._clock() + SWEEP_SECONDS
-            self._file.aside("sweep", lambda database: _forget(database, over))
+            self._file.aside("sweep", lambda database: _forget(database, over, self._file.pause))
 
 
-def _forget(database: sqlite3.Connection, over: float) -> None:
+def _forget(database: sqlite3.Connection, over: float, pause: Callable[[float], bool]) -> None:
+    """Remove what is past; with gaps, and not all of it where the file is closing meanwhile."""
     for delete in _PAST:
-        while database.execute(delete, (over, _ROWS_AT_ONCE)).rowcount == _ROWS_AT_ONCE:
-            pass
+        is_more = True
+        while is_more:
+            begun = time.monotonic()
+            if not _forgot_some(database, delete, over):
+                break
+            gap = _GAPS * (time.monotonic() - begun)
+            is_more = pause(min(max(GAP_SECONDS, gap), _MOST_GAP_SECONDS))
+
+
+def _forgot_some(database: sqlite3.Connection, delete: str, over: float) -> bool:
+    """Whether there may be more."""
+    try:
+        return database.execute(delete, (over, ROWS_AT_ONCE)).rowcount == ROWS_AT_ONCE
+    except sqlite3.OperationalError as error:
+        # calls come before it: it would never be done where they are many
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return True
+        raise
 
 
 def _call(pbx: str, unique_id: str) -> str:

@@ -105,6 +105,91 @@ async def test_what_is_past_is_removed(tmp_path: Path) -> None:
     database.close()
 
 
+def _fill(path: Path, rows: int) -> None:
+    database = sqlite3.connect(path)
+    with database:
+        database.executemany(
+            "INSERT INTO used (key, call, until, entry) VALUES (hex(randomblob(32)), ?, 1, ?)",
+            ((f"pbx\n{number}", b"{" * 400) for number in range(rows)),
+        )
+    database.close()
+
+
+def _rows(path: Path) -> int:
+    database = sqlite3.connect(path)
+    [[count]] = database.execute("SELECT count(*) FROM used")
+    database.close()
+    return int(count)
+
+
+async def test_no_call_fails_while_much_that_is_past_is_removed(tmp_path: Path) -> None:
+    """As after some minutes of the most calls that a machine can take."""
+    path = tmp_path / "used.sqlite"
+    one = UsedDatabase(path)
+    _fill(path, 20_000)
+    swept = None
+    number = 0
+    while swept is None or not swept.done():
+        found = await one.reserve(f"k{number}", claim(number), UNTIL, 50)
+        assert found.use is Use.FRESH
+        number += 1
+        swept = swept or one._file._aside.submit(lambda: None)
+    one.close()
+    assert _rows(path) == number
+
+
+async def test_a_file_that_is_closing_waits_for_one_part_of_what_is_past(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest goes after the next start; and the gaps between the parts are no call's."""
+    gaps: list[tuple[float, str]] = []
+    entered = threading.Event()
+    pause = sqlite_file.SqliteFile.pause
+
+    def seen(file: sqlite_file.SqliteFile, seconds: float) -> bool:
+        gaps.append((seconds, threading.current_thread().name))
+        entered.set()
+        return pause(file, 60)
+
+    monkeypatch.setattr(sqlite_file.SqliteFile, "pause", seen)
+    path = tmp_path / "used.sqlite"
+    one = UsedDatabase(path)
+    _fill(path, 5 * used_database.ROWS_AT_ONCE)
+    await one.reserve("k", claim(1), UNTIL, 50)
+    assert await asyncio.to_thread(entered.wait, 60)
+    one.close()
+    assert _rows(path) == 4 * used_database.ROWS_AT_ONCE + 1
+    [(seconds, thread)] = gaps
+    assert seconds >= used_database.GAP_SECONDS
+    assert thread.startswith("used-aside")
+
+
+async def test_what_is_past_is_removed_though_others_hold_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where calls are so many that it finds no moment, it goes on looking for one."""
+    entered = threading.Event()
+
+    def seen(file: sqlite_file.SqliteFile, seconds: float) -> bool:
+        assert seconds <= 0.1
+        entered.set()
+        return not file._closing.wait(0.001)
+
+    monkeypatch.setattr(sqlite_file.SqliteFile, "pause", seen)
+    path = tmp_path / "used.sqlite"
+    one = UsedDatabase(path)
+    _fill(path, 1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    one._file.aside("sweep", lambda file: used_database._forget(file, 50, one._file.pause))
+    assert await asyncio.to_thread(entered.wait, 60)
+    other.execute("ROLLBACK")
+    other.close()
+    one._file._aside.submit(lambda: None).result()
+    one.close()
+    assert _rows(path) == 0
+
+
 async def test_what_ends_now_is_used_still(tmp_path: Path) -> None:
     """A PASSporT may pass up to the last moment of its freshness, that one too."""
     moment = 0.0
@@ -223,6 +308,7 @@ async def test_no_call_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.Mo
     # by no call
     assert (tmp_path / "used.sqlite-wal").stat().st_size > 6_000_000
     release.set()
+    one._file._aside.submit(lambda: None).result()
     one.close()
     database = sqlite3.connect(tmp_path / "used.sqlite")
     assert database.execute("SELECT count(*) FROM used").fetchone()[0] < 100
