@@ -24,7 +24,8 @@ class Account:
     ``needs``: whether stores need a token, None where that is not known yet. ``dry``: nothing more
     is on the disk to bring into memory, where ``on_disk`` were when it was last looked at.
     ``fill_at``: when tokens of an epoch ahead are obtained. ``used_up``: epochs of which the CPS
-    gives us no more. ``pause``: the calm pause that was drawn for now, which began at ``since`` and
+    gives us no more. ``failures`` are those in a row; ``slowed`` how often in a row it was only
+    asked too soon. ``pause``: the calm pause that was drawn for now, which began at ``since`` and
     may be cut short, or None. It is ``visiting`` since ``visited``.
     """
 
@@ -38,6 +39,7 @@ class Account:
     dry: bool = False
     on_disk: int = 0
     failures: int = 0
+    slowed: int = 0
     signer: int = 0
     fill_at: dict[int, float] = field(default_factory=dict)
     used_up: set[int] = field(default_factory=set)

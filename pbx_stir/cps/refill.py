@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final
 
 from pbx_stir.cps.account import Account
 from pbx_stir.cps.obtaining import Obtaining
@@ -17,7 +17,7 @@ from pbx_stir.errors import ConfigurationError, CpsRefused, TokenRefused
 from pbx_stir.stir.credential import Credential
 from pbx_stir.tokens.epochs import EpochKey, epoch_of
 from pbx_stir.tokens.exchange import MOST_IN_A_REQUEST, BlindedBatch
-from pbx_stir.tokens.wallet import Wallet, signed, want
+from pbx_stir.tokens.wallet import Wallet, Wanted, signed, want
 
 LOOKS: Final = 2
 # (shortest, longest) of waits drawn at random, in seconds
@@ -29,6 +29,8 @@ BETWEEN_LISTS: Final = (1_800.0, 3_600.0)
 LEAD_SECONDS: Final = 20.0
 # what an epoch ahead needs is there so long before it begins
 READY_SECONDS: Final = 3_600.0
+# a batch that a CPS is signing when all ends is waited for, or its tokens were granted for nothing
+LET_END_SECONDS: Final = 1.0
 # a Retry-After that ends so near an epoch's end is that of what we may have of it
 _USED_UP_SECONDS = 120.0
 
@@ -96,15 +98,15 @@ class Refill:
 
     async def obtain(self, account: Account) -> tuple[float, float]:
         """Obtain one batch where tokens are wanted, and give how long to wait then."""
-        key = self.wanted(account)
+        key = await self._wanted(account)
         if key is None:
             return BETWEEN_VISITS
-        turn = await asyncio.to_thread(self._wallet.files.begin_filling, account.cps)
-        if turn is None:
-            # another process of ours is at it
-            account.filling = False
-            return BETWEEN_VISITS
+        turn = self._wallet.files.filling(account.cps)
         try:
+            if not await asyncio.to_thread(turn.begin):
+                # another process of ours is at it
+                account.filling = False
+                return BETWEEN_VISITS
             await self.batch(account, key)
         except CpsRefused as error:
             if not self._is_used_up(key, error):
@@ -112,37 +114,40 @@ class Refill:
             account.used_up = {one for one in account.used_up if one >= key.epoch} | {key.epoch}
             _log.warning("%s gives no more storage tokens today: %s", account.cps, error)
         finally:
-            self._wallet.files.end_filling(turn)
-        return BETWEEN_BATCHES if self.wanted(account) else BETWEEN_VISITS
+            turn.end()
+        return BETWEEN_BATCHES if await self._wanted(account) else BETWEEN_VISITS
 
-    def wanted(self, account: Account) -> EpochKey | None:
+    async def _wanted(self, account: Account) -> EpochKey | None:
         """The key of the epoch that tokens are to be obtained for now, if any."""
         keys, now = account.keys, self._now()
         if keys is None:
             return None
+        epochs = epoch_of(now), epoch_of(now) + 1
+        there, there_ahead = await asyncio.to_thread(
+            lambda: [self._wallet.count(account.cps, epoch) for epoch in epochs]
+        )
         current, ahead = (
             None if key is None or key.epoch in account.used_up else key
-            for key in (keys.of(epoch_of(now)), keys.of(epoch_of(now) + 1))
+            for key in map(keys.of, epochs)
         )
         account.filling, few = current is not None and account.filling, False
         if current is not None:
-            count = self._wallet.count(account.cps, current.epoch)
-            account.filling = count < (self._high if account.filling else self.mark(account))
-            few = count < self._low
+            account.filling = there < (self._high if account.filling else self.mark(account))
+            few = there < self._low
         # calls may take for hours what is obtained: that must not keep the next epoch waiting
         waits = account.filling and few
-        if ahead is not None and not waits and self._is_ahead_due(account, ahead):
+        due = ahead is not None and not waits and self._is_ahead_due(account, ahead)
+        if due and there_ahead < self._high:
             return ahead
         return current if account.filling else None
 
     def _is_ahead_due(self, account: Account, ahead: EpochKey) -> bool:
-        """Whether tokens of an epoch that has not begun are wanted now."""
+        """Whether it is time to obtain tokens of an epoch that has not begun."""
         now = self._now()
         if ahead.epoch not in account.fill_at:
             latest = max(now, ahead.not_before - READY_SECONDS)
             account.fill_at = {ahead.epoch: self._draw(now, latest)}
-        due = now >= account.fill_at[ahead.epoch]
-        return due and self._wallet.count(account.cps, ahead.epoch) < self._high
+        return now >= account.fill_at[ahead.epoch]
 
     def _is_used_up(self, key: EpochKey, refused: CpsRefused) -> bool:
         """Whether a CPS refuses more tokens of this one epoch, for as long as they would be good.
@@ -153,13 +158,22 @@ class Refill:
         return refused.status == 429 and refused.retry_after >= max(ends_in, _USED_UP_SECONDS)
 
     async def batch(self, account: Account, key: EpochKey) -> None:
-        """Obtain one batch, always of the same size, and put it into the wallet."""
+        """Obtain one batch, always of the same size, and put it into the wallet.
+
+        Who cancels it has to wait for what a CPS has been asked for, ``LET_END_SECONDS`` at most.
+        """
         assert account.keys is not None
         issuer = account.keys.issuer
         credential = self._signer(account)
         wanted = await asyncio.to_thread(
             lambda: [want(issuer, key) for _ in range(MOST_IN_A_REQUEST)]
         )
+        await _let_end(self._have_signed(account, key, wanted, credential))
+
+    async def _have_signed(
+        self, account: Account, key: EpochKey, wanted: Sequence[Wanted], credential: Credential
+    ) -> None:
+        """Ask for the signatures of a batch, and keep its tokens."""
         batch = BlindedBatch(key.epoch, tuple(each.blinded.blinded for each in wanted))
         try:
             signatures = await self._obtaining.signatures(account.cps, batch, credential)
@@ -193,3 +207,17 @@ class Refill:
         """With fewer tokens than these more are obtained."""
         lead = int(LEAD_SECONDS * account.pace.a_second(self._clock()))
         return min(self._high, max(self._low, lead))
+
+
+async def _let_end(work: Coroutine[Any, Any, None]) -> None:
+    """Await it; when cancelled, cancel it only where it does not end within ``LET_END_SECONDS``."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        # what became of it nobody asks any more
+        await asyncio.wait([task], timeout=LET_END_SECONDS)
+        raise
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -38,7 +38,7 @@ from pbx_stir.cps.refill import (
     LOOKS,
     Refill,
 )
-from pbx_stir.errors import ConfigurationError, PbxStirError
+from pbx_stir.errors import ConfigurationError, CpsRefused, PbxStirError
 from pbx_stir.stir.credential import Credential
 from pbx_stir.tokens.epochs import epoch_of
 from pbx_stir.tokens.wallet import Unspent, Wallet
@@ -54,6 +54,13 @@ MET_BY_A_CALL: Final = (60.0, 3_600.0)
 BEFORE_NEW_KEYS: Final = (5.0, 60.0)
 FIRST_RETRY_SECONDS: Final = 10.0
 LONGEST_RETRY_SECONDS: Final = 3_600.0
+# A 429 with no more than this in Retry-After is a CPS's limit of requests a second, which senders
+# behind one address share: no failure. Random, so that they do not come again together.
+SHORT_RETRY_SECONDS: Final = 5.0
+FIRST_BESIDES_SECONDS: Final = 1.0
+LONGEST_BESIDES_SECONDS: Final = 60.0
+# so many of those in a row are said in the log
+_MANY_REFUSALS = 5
 _BETWEEN_WIPES_SECONDS = 20.0
 _SHORTEST_PAUSE_SECONDS = 0.01
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -248,15 +255,20 @@ class Supply:
 
     async def _stock(self, cps: str) -> None:
         now = self._now()
-        try:
-            await asyncio.to_thread(self._wallet.stock, cps, now)
-        except ConfigurationError as error:
-            _log.error("storage tokens cannot be read: %s", error)
+        on_disk = await asyncio.to_thread(self._brought, cps, now)
         account = self._accounts.get(cps)
         if account is not None:
-            account.on_disk = self._wallet.files.count(cps, epoch_of(now))
+            account.on_disk = on_disk
             account.dry = self._wallet.is_low(cps, now)
             self._hurry(account, now)
+
+    def _brought(self, cps: str, now: float) -> int:
+        """Bring tokens into memory, in a thread; gives how many are left on the disk."""
+        try:
+            self._wallet.stock(cps, now)
+        except ConfigurationError as error:
+            _log.error("storage tokens cannot be read: %s", error)
+        return self._wallet.files.count(cps, epoch_of(now))
 
     def _hurry(self, account: Account, now: float) -> None:
         """Visit sooner where calls take so many tokens that those left will not last."""
@@ -292,7 +304,7 @@ class Supply:
         except PbxStirError as error:
             account.wait(self._backed_off(account, error), self._clock())
         else:
-            account.failures = 0
+            account.failures, account.slowed = 0, 0
             self._rest(account, wait)
         finally:
             account.visiting = False
@@ -308,12 +320,20 @@ class Supply:
 
     def _backed_off(self, account: Account, error: PbxStirError) -> float:
         """Say what went wrong, and for how long to leave the CPS in peace."""
-        account.failures += 1
-        level = logging.WARNING if account.failures == 1 else logging.DEBUG
+        asked = max(float(getattr(error, "retry_after", 0)), 0.0)
+        if _is_pace(error):
+            account.slowed += 1
+            is_news = account.slowed == _MANY_REFUSALS
+            longest = FIRST_BESIDES_SECONDS * 2.0 ** min(account.slowed - 1, 12)
+            longest = min(longest, LONGEST_BESIDES_SECONDS)
+        else:
+            account.failures += 1
+            is_news = account.failures == 1
+            longest = FIRST_RETRY_SECONDS * 2.0 ** min(account.failures, 12)
+            longest = min(longest, LONGEST_RETRY_SECONDS)
+        level = logging.WARNING if is_news else logging.DEBUG
         _log.log(level, "no storage tokens of %s: %s", account.cps, error)
-        longest = min(FIRST_RETRY_SECONDS * 2.0 ** min(account.failures, 12), LONGEST_RETRY_SECONDS)
-        asked = float(getattr(error, "retry_after", 0))
-        return max(asked, 0.0) + self._draw(longest / 2, longest)
+        return asked + self._draw(longest / 2, longest)
 
     async def _wipe(self) -> None:
         """Erase what is over, every now and then."""
@@ -324,6 +344,15 @@ class Supply:
             await asyncio.to_thread(self._wallet.wipe, self._now())
         except ConfigurationError as error:
             _log.error("storage tokens that are over cannot be erased: %s", error)
+
+
+def _is_pace(error: PbxStirError) -> bool:
+    """Whether a CPS has had too many requests this moment, and takes more in the next one."""
+    return (
+        isinstance(error, CpsRefused)
+        and error.status == 429
+        and 0 < error.retry_after <= SHORT_RETRY_SECONDS
+    )
 
 
 async def _cancelled(tasks: Iterable[asyncio.Future[Any]]) -> None:

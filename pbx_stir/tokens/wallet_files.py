@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -208,6 +209,10 @@ class WalletFiles:
         """Let another process have its turn."""
         os.close(descriptor)
 
+    def filling(self, cps: str) -> Filling:
+        """A turn that is not begun yet: ``begin_filling`` for who may be gone before it is over."""
+        return Filling(self, cps)
+
     def _folder(self, cps: str) -> Path:
         return self.directory / hashlib.sha256(cps.encode("utf-8")).hexdigest()[:32]
 
@@ -245,6 +250,39 @@ class WalletFiles:
             (folder / name).unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()
+
+
+class Filling:
+    """One turn at obtaining a CPS's tokens, begun in a thread and ended wherever its taker is.
+
+    A taker that is cancelled does not hear what the thread was given. Its descriptor would keep the
+    lock for as long as the process lives: so what is ended first begins nothing that lasts.
+    """
+
+    def __init__(self, files: WalletFiles, cps: str) -> None:
+        self._files = files
+        self._cps = cps
+        self._held: int | None = None
+        self._is_over = False
+        self._changing = threading.Lock()
+
+    def begin(self) -> bool:
+        """Whether it is our turn; see ``begin_filling``. Raises ``ConfigurationError``."""
+        descriptor = self._files.begin_filling(self._cps)
+        with self._changing:
+            if not self._is_over:
+                self._held, descriptor = descriptor, None
+        if descriptor is not None:
+            self._files.end_filling(descriptor)
+        return self._held is not None
+
+    def end(self) -> None:
+        """Let another process have its turn, if this was ours; for ever. Waits for nobody."""
+        with self._changing:
+            self._is_over = True
+            descriptor, self._held = self._held, None
+        if descriptor is not None:
+            self._files.end_filling(descriptor)
 
 
 @contextmanager

@@ -14,9 +14,10 @@ import pytest
 
 from pbx_stir.cps.client import CpsClient
 from pbx_stir.cps.exchange import Exchange
+from pbx_stir.cps.limits import TokenBucket
 from pbx_stir.cps.obtaining import Obtaining
 from pbx_stir.cps.refill import BETWEEN_VISITS
-from pbx_stir.cps.supply import HIGH, Supply
+from pbx_stir.cps.supply import HIGH, LOW, Supply
 from pbx_stir.errors import CpsRefused, CpsUnavailable, PbxStirError
 from pbx_stir.services.call import Reason
 from pbx_stir.stir import sealing
@@ -105,7 +106,7 @@ async def test_a_rest_ends_at_random_when_calls_come_fast(world: World) -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [CpsUnavailable("down"), CpsRefused("slowly", status=429, retry_after=1)],
+    [CpsUnavailable("down"), CpsRefused("slowly", status=429, retry_after=15)],
 )
 async def test_a_refusal_is_not_hurried(world: World, failure: PbxStirError) -> None:
     """However many calls want tokens, a CPS that fails is left alone for as long as ever."""
@@ -117,6 +118,71 @@ async def test_a_refusal_is_not_hurried(world: World, failure: PbxStirError) -> 
     world.cps.refusal = None
     await world.pass_time(300)
     assert await world.calls(100, 20.0) == 0
+
+
+async def test_too_many_requests_are_made_again_soon(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a CPS says so, after what it says and a short random time; longer where that repeats,
+    and only then it is said in the log."""
+    await world.pass_time(6)
+    account, batches = world.supply._accounts[CPS], len(world.cps.batches)
+    world.cps.refusal = CpsRefused("slowly", status=429, retry_after=1)
+    await world.pass_time(14)
+    assert account.slowed == 4
+    assert not caplog.records
+    await world.pass_time(600)
+    assert 600 / 61 <= account.slowed <= 600 / 31 + 6
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
+    world.cps.refusal = None
+    await world.pass_time(62)
+    assert account.slowed == 0
+    assert len(world.cps.batches) > batches
+
+
+class Sharing(World):
+    """A sender whose draws are random, at a CPS that has limited requests for its address."""
+
+    random = random.Random(1)
+    shared = TokenBucket(10.0, 20.0)
+    refused = 0
+
+    def draw(self, low: float, high: float) -> float:
+        """A draw."""
+        return self.random.uniform(low, high)
+
+    def limit(self) -> None:
+        """Have two requests a batch counted."""
+        signatures = self.cps.signatures
+
+        async def limited(
+            cps: str, batch: BlindedBatch, credential: Credential
+        ) -> tuple[bytes, ...]:
+            for _ in range(2):
+                if self.shared.take(self.clock.moment):
+                    self.refused += 1
+                    raise CpsRefused("slowly", status=429, retry_after=1)
+            return await signatures(cps, batch, credential)
+
+        self.cps.signatures = limited  # type: ignore[method-assign]
+
+
+async def test_fast_senders_behind_one_address_are_all_supplied(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """Three with forty calls a second each: together they exceed what a CPS takes of an address at
+    times, and after the first seconds none of their calls finds no token."""
+    signers = [long_lived(authority)]
+    worlds = [Sharing(tmp_path / str(which), signers, low=LOW, high=HIGH) for which in range(3)]
+    for world in worlds:
+        world.limit()
+    # in turns, so that their clocks stay together
+    without = [await world.calls(10, 40.0) for _ in range(64) for world in worlds]
+    assert all(world.refused for world in worlds)
+    # the list of keys is looked at twice before
+    assert sum(without[90:]) == 0, without
+    for world in worlds:
+        world.wallet.close()
 
 
 async def test_when_a_day_is_used_up_the_next_one_is_seen_to(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from pbx_stir.cps import supply as supplies
 from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.cps.placing import NoToken
 from pbx_stir.errors import ConfigurationError, CpsRefused, CpsUnavailable, PbxStirError
+from pbx_stir.stir.credential import Credential
 from pbx_stir.tokens.epochs import EPOCH_SECONDS
+from pbx_stir.tokens.exchange import MOST_IN_A_REQUEST, BlindedBatch
 from pbx_stir.tokens.wallet import Unspent, Wallet
 from tests.tokens.minting import CPS, EPOCH, NOW, Mint, key_list
 
 from .conftest import Authority
-from .supplied import AHEAD, ORIGIN, STRANGER, World, long_lived
+from .supplied import AHEAD, ORIGIN, STRANGER, FakeObtaining, World, long_lived
 
 
 @pytest.fixture
@@ -305,3 +308,93 @@ async def test_a_disk_that_is_gone_does_not_end_the_supply(
     (world.folder / "elsewhere").rename(world.wallet.files.directory)
     await world.pass_time(200)
     assert isinstance(world.take(), Unspent)
+
+
+async def test_the_disk_is_asked_in_threads_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is slow holds up no call: the event loop never looks how much lies there."""
+    count, threads = world.wallet.files.count, set()
+
+    def counted(cps: str, epoch: int) -> int:
+        threads.add(threading.get_ident())
+        return count(cps, epoch)
+
+    monkeypatch.setattr(world.wallet.files, "count", counted)
+    assert await world.calls(60, 5.0) < 60
+    assert world.cps.batches
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_turn_that_nobody_waits_for_is_given_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is ended while the folder is locked leaves no lock behind: another one has its turn."""
+    files, asked, given = world.wallet.files, asyncio.Event(), threading.Event()
+    loop, begin = asyncio.get_running_loop(), files.begin_filling
+
+    def begun(cps: str) -> int | None:
+        loop.call_soon_threadsafe(asked.set)
+        try:
+            return begin(cps)
+        finally:
+            given.set()
+
+    await world.pass_time(3)
+    with monkeypatch.context() as patched, files._disk.locked():
+        patched.setattr(files, "begin_filling", begun)
+        world.clock.moment += 60.0
+        running = asyncio.create_task(world.supply.run())
+        async with asyncio.timeout(30):
+            await asked.wait()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert await asyncio.to_thread(given.wait, 30)
+    async with asyncio.timeout(30):
+        while (turn := await asyncio.to_thread(begin, CPS)) is None:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    files.end_filling(turn)
+
+
+class Slow(FakeObtaining):
+    """Signs when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def signatures(
+        self, cps: str, batch: BlindedBatch, credential: Credential
+    ) -> tuple[bytes, ...]:
+        """Signatures, later."""
+        self.waiting.set()
+        await self.let.wait()
+        return await super().signatures(cps, batch, credential)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(30.0, MOST_IN_A_REQUEST), (0.01, 0)])
+async def test_tokens_that_are_being_granted_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, kept: int
+) -> None:
+    """At the end of a supply: the CPS has counted them, so they go to the disk. But it is waited
+    for no longer than a moment, and another one has its turn then."""
+    monkeypatch.setattr(refill, "LET_END_SECONDS", seconds)
+    slow = world.supply.refill._obtaining = Slow()
+    await world.pass_time(3)
+    world.clock.moment += 60.0
+    running = asyncio.create_task(world.supply.run())
+    async with asyncio.timeout(60):
+        await slow.waiting.wait()
+        running.cancel()
+        if kept:
+            # the end is under way before the answer is
+            await asyncio.sleep(0)
+            slow.let.set()
+        await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled()
+    assert world.wallet.count(CPS, EPOCH) == kept
+    turn = world.wallet.files.begin_filling(CPS)
+    assert turn is not None
+    world.wallet.files.end_filling(turn)

@@ -180,6 +180,20 @@ def test_one_fills_at_a_time(files: WalletFiles) -> None:
         other.end_filling(descriptor)
 
 
+def test_a_turn_that_ended_before_it_began_lasts_not(files: WalletFiles) -> None:
+    """Who was cancelled while a thread began it keeps nobody waiting; nor who ends it twice."""
+    turn = files.filling(CPS)
+    turn.end()
+    assert not turn.begin()
+    ours, other = files.filling(CPS), WalletFiles(files.directory).filling(CPS)
+    assert ours.begin()
+    assert not other.begin()
+    ours.end()
+    ours.end()
+    assert other.begin()
+    other.end()
+
+
 def test_several_processes_share_it(files: WalletFiles) -> None:
     """Three processes that take until nothing is left have every record once among them."""
     given_in = records(300)
