@@ -39,6 +39,7 @@ class Report(msgspec.Struct, frozen=True):
     seconds: float
     kinds: tuple[Kind, ...]
     left: dict[str, int]
+    errors: dict[str, int]
     announced: int
     logged_once: int
     without_reason: int
@@ -71,28 +72,15 @@ def judged(
         _kind(kind, [one for one in placed if one.kind == kind], received, sent)
         for kind in dict.fromkeys(one.kind for one in placed)
     ]
+    all_rows = [row for name in "ab" for row in rows[name]]
     ids = collections.Counter(
         row[column]
-        for name in "ab"
-        for row in rows[name]
+        for row in all_rows
         for column in ("stir_id", "stir_out_id")
         if row[column] and row["channel"].startswith(("PJSIP/", "Local/"))
     )
     logged = collections.Counter(_logged(world))
     announced = [one for one in ids if one]
-    without = [
-        row
-        for name in "ab"
-        for row in rows[name]
-        if (row["stir_verstat"] and not row["stir_reason"])
-        or (row["stir_status"] and not row["stir_out_reason"])
-    ]
-    said = [
-        f"{name}: {line}"
-        for name, service in [*world.listeners.items(), ("cps", world.cps)]
-        for line in service.said.splitlines()
-        if line.startswith(("WARNING", "ERROR", "CRITICAL"))
-    ]
     return Report(
         command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
         machine=Machine.this(),
@@ -102,17 +90,40 @@ def judged(
         left=dict(
             collections.Counter(
                 f"{row['stir_status']} {row['stir_out_reason']}"
-                for name in "ab"
-                for row in rows[name]
+                for row in all_rows
                 if row["stir_out_reason"]
             )
         ),
+        errors=dict(_errors(placed, rows["a"])),
         announced=len(announced),
         logged_once=sum(logged[one] == 1 for one in announced),
-        without_reason=len(without),
+        without_reason=sum(map(_is_without_reason, all_rows)),
         memory_mb=memory,
-        warnings=tuple(said),
+        warnings=tuple(_warnings(world)),
     )  # fmt: skip
+
+
+def _is_without_reason(row: Row) -> bool:
+    inbound = bool(row["stir_verstat"]) and not row["stir_reason"]
+    return inbound or (bool(row["stir_status"]) and not row["stir_out_reason"])
+
+
+def _warnings(world: World) -> Iterator[str]:
+    """What our logs have of warnings and worse."""
+    for name, service in [*world.listeners.items(), ("cps", world.cps)]:
+        for line in service.said.splitlines():
+            if line.startswith(("WARNING", "ERROR", "CRITICAL")):
+                yield f"{name}: {line}"
+
+
+def _errors(placed: list[Planned], rows: list[Row]) -> collections.Counter[str]:
+    """What A could not sign or store, by kind of call; a call that is hung up may be any."""
+    kinds = {one.orig: one.kind for one in reversed(placed)}
+    return collections.Counter(
+        f"{kinds.get(row['src'], 'other')}: {row['stir_out_reason']}"
+        for row in rows
+        if row["stir_status"] == "error"
+    )
 
 
 def _logged(world: World) -> Iterator[str]:
@@ -131,6 +142,8 @@ def _kind(
 ) -> Kind:
     found: collections.Counter[str] = collections.Counter()
     passed = failed = lost = other = 0
+    together = collections.Counter(map(_pair, calls))
+    before: collections.Counter[tuple[str, str]] = collections.Counter()
     for one in calls:
         if kind == "emergency":
             row = sent.get(one.orig)
@@ -139,7 +152,12 @@ def _kind(
             lost += row is None
             other += row is not None and word != "skipped emergency"
             continue
-        rows = sorted(received.get(_pair(one), []), key=_born)
+        pair = _pair(one)
+        all_of_pair = sorted(received.get(pair, []), key=_born)
+        # of two callers without a number, who have called the same one, each has his own row
+        first, before[pair] = before[pair], before[pair] + 1
+        among = len(all_of_pair)
+        rows = all_of_pair[first * among // together[pair] : (first + 1) * among // together[pair]]
         each = [(row["stir_verstat"], row["stir_reason"]) for row in rows]
         found.update(f"{verdict} {reason}" for verdict, reason in each)
         strange = [
@@ -189,6 +207,8 @@ def render(report: Report) -> str:
             f"calls     {report.calls} in {report.seconds:.0f} s; {memory} at most",
             table(rows),
             "left: " + ", ".join(f"{count} {what}" for what, count in report.left.items()),
+            "without a signature: "
+            + (", ".join(f"{count} {what}" for what, count in report.errors.items()) or "none"),
             f"{report.announced} hooks with an id in a CDR, {report.logged_once} of them once in"
             f" our call logs; {report.without_reason} rows without a reason;"
             f" {len(report.warnings)} warnings in our logs",
