@@ -95,6 +95,12 @@ def plan(
         yield Planned(kind, orig, dest, found)
 
 
+def born(unique_id: str) -> tuple[int, int]:
+    """When a channel of Asterisk's began, by its id: the second, and its number of that process."""
+    second, _, number = unique_id.rpartition("-")[2].partition(".")
+    return int(second), int(number)
+
+
 def verdicts_agree(found: Sequence[tuple[str, str]], kind: str) -> bool:
     """Whether the rows of one call, in their order, are what they must be."""
     expected = EXPECTED[kind]

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bench.machine import Machine, Memory
-from bench.mixed_calls import FAILED, PASSED, Planned, is_false_pass, verdicts_agree
+from bench.mixed_calls import FAILED, PASSED, Planned, born, is_false_pass, verdicts_agree
 from bench.mixed_world import World
 from bench.report import table
 
@@ -153,7 +153,7 @@ def _kind(
             other += row is not None and word != "skipped emergency"
             continue
         pair = _pair(one)
-        all_of_pair = sorted(received.get(pair, []), key=_born)
+        all_of_pair = sorted(received.get(pair, []), key=lambda row: born(row["uniqueid"]))
         # of two callers without a number, who have called the same one, each has his own row
         first, before[pair] = before[pair], before[pair] + 1
         among = len(all_of_pair)
@@ -175,10 +175,6 @@ def _kind(
 
 def _pair(one: Planned) -> tuple[str, str]:
     return ("anonymous" if one.kind == "anonymous" else one.pair[0]), one.pair[1]
-
-
-def _born(row: Row) -> float:
-    return float(row["uniqueid"].rpartition("-")[2])
 
 
 def render(report: Report) -> str:

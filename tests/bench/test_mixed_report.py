@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.mixed_calls import NONE, PASSED, Planned
+from bench.mixed_calls import NONE, PASSED, Planned, born
 from bench.mixed_report import Row, _kind
 
 
@@ -40,3 +40,8 @@ def test_what_must_not_pass_is_counted() -> None:
     assert _kind("spoofed", [call], received, {}).false_passed == 1
     genuine = Planned("genuine", "12125550001", "13105550001")
     assert _kind("genuine", [genuine], received, {}).other == 1
+
+
+def test_channels_of_one_second_are_told_by_their_numbers() -> None:
+    """The tenth came after the ninth: an id is no decimal fraction."""
+    assert born("b-1795345270.9") < born("b-1795345270.10") < born("b-1795345271.1")
