@@ -27,6 +27,8 @@ from pbx_stir.services.call import OVER_MS, Call, Direction, Mode, Reason, Statu
 # How long past its moment an answer may still wait for the PBX's word.
 GRACE_SECONDS = 0.25
 _BEAT = re.compile(r"[0-9a-f]+:[0-9.]+", re.ASCII)
+# attempts that a restart of a PBX may take
+_RESTART = 10
 # An announcement read so late has cost the call a part of its budget.
 LATE_MS = 20
 
@@ -47,6 +49,18 @@ class Timing:
     linger: float = 0.05
     echo: float = 2.5
     proof: float = 10.0
+
+    def pause(self, failures: int, jitter: float) -> float:
+        """Seconds until the next attempt after so many failures in a row; ``jitter``: 0 to 1.
+
+        A PBX that is restarted is away for some seconds, with calls waiting to be placed: until
+        then it is asked as often as after the first one. Then longer each time, never the same for
+        two listeners.
+        """
+        longest = min(
+            self.last_retry, self.first_retry * 2.0 ** min(max(failures - _RESTART, 0), 10)
+        )
+        return max(self.first_retry, longest * (0.5 + jitter / 2))
 
 
 class Connection(Protocol):
@@ -301,10 +315,8 @@ class Listener(ABC, Generic[Kind]):
         self.connected.set()
 
     async def _pause(self, failures: int) -> None:
-        """Wait before the next attempt: longer after each failure, never the same for two."""
-        first, last = self._timing.first_retry, self._timing.last_retry
-        longest = min(last, first * 2 ** min(failures, 10))
-        seconds = max(first, longest * (0.5 + self._jitter() / 2))
+        """Wait before the next attempt."""
+        seconds = self._timing.pause(failures, self._jitter())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopped.wait()
