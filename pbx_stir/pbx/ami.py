@@ -166,9 +166,15 @@ class AmiConnection:
             ),
         )
         if answer.response != "Success":
-            raise LoginRefused(
+            said = (
                 f"login of {settings.username!r} at {settings.host}:{settings.port} refused: "
-                f"{shown(answer.message)}",
+                f"{shown(answer.message)}"
+            )
+            if "shutting down" in said:
+                # nothing is wrong with user and secret
+                raise PbxUnavailable(said)
+            raise LoginRefused(
+                said,
                 hint="compare secret, permit and deny with the PBX's manager.conf",
             )
 

@@ -27,7 +27,8 @@ from pbx_stir.services.call import OVER_MS, Call, Direction, Mode, Reason, Statu
 # How long past its moment an answer may still wait for the PBX's word.
 GRACE_SECONDS = 0.25
 _BEAT = re.compile(r"[0-9a-f]+:[0-9.]+", re.ASCII)
-# attempts that a restart of a PBX may take
+# A PBX that is restarted is away for some seconds, and calls are placed as soon as it is back: so
+# many attempts do not count.
 _RESTART = 10
 # An announcement read so late has cost the call a part of its budget.
 LATE_MS = 20
@@ -53,13 +54,10 @@ class Timing:
     def pause(self, failures: int, jitter: float) -> float:
         """Seconds until the next attempt after so many failures in a row; ``jitter``: 0 to 1.
 
-        A PBX that is restarted is away for some seconds, with calls waiting to be placed: until
-        then it is asked as often as after the first one. Then longer each time, never the same for
-        two listeners.
+        Longer each time, never the same for two listeners. Before the first that counts, 0 and
+        less, it is the shortest.
         """
-        longest = min(
-            self.last_retry, self.first_retry * 2.0 ** min(max(failures - _RESTART, 0), 10)
-        )
+        longest = min(self.last_retry, self.first_retry * 2.0 ** min(max(failures, 0), 10))
         return max(self.first_retry, longest * (0.5 + jitter / 2))
 
 
@@ -215,19 +213,21 @@ class Listener(ABC, Generic[Kind]):
 
     async def run(self) -> None:
         """Connect, serve, and connect again whenever the connection is lost; until ``stop``."""
-        failures = 0
+        failures, patience = 0, _RESTART
         while not self._stopped.is_set():
             try:
                 connection = await self._open()
             except PbxUnavailable as error:
                 failures += 1
                 self._log_failure(error, failures)
+                # what somebody has to mend is no restart, and many wrong secrets look like guesses
+                patience = 0 if self._is_lasting(error) else _RESTART
             else:
-                failures = 0
+                failures, patience = 0, _RESTART
                 if connection is not None:
                     await self._serve(connection)
             if not self._stopped.is_set():
-                await self._pause(failures)
+                await self._pause(failures - patience)
 
     async def stop(self, drain_seconds: float = 10.0) -> None:
         """Tell the dialplan that nobody listens, answer what waits, then let ``run`` log off."""
@@ -315,7 +315,7 @@ class Listener(ABC, Generic[Kind]):
         self.connected.set()
 
     async def _pause(self, failures: int) -> None:
-        """Wait before the next attempt."""
+        """Wait before the next attempt; see ``Timing.pause``."""
         seconds = self._timing.pause(failures, self._jitter())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

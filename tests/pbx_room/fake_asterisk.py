@@ -18,6 +18,7 @@ class FakeAsterisk:
     def __init__(self, *, bytewise: bool = False, greeting: bytes = GREETING) -> None:
         self.bytewise = bytewise
         self.greeting = greeting
+        self.refusal = "Authentication failed"
         self.silent: set[str] = set()
         self.denied: set[str] = set()
         # whether what a UserEvent raises is heard
@@ -106,7 +107,7 @@ class FakeAsterisk:
     def _answer(self, writer: asyncio.StreamWriter, action: dict[str, str]) -> None:
         name = action["Action"]
         if name == "Login" and action["Secret"] != SECRET:
-            answer = "Response: Error\r\nMessage: Authentication failed"
+            answer = f"Response: Error\r\nMessage: {self.refusal}"
         elif name in self.denied:
             answer = "Response: Error\r\nMessage: Permission denied"
         elif name == "Ping":

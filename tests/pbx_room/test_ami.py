@@ -57,6 +57,15 @@ async def test_wrong_secret_is_refused_in_words(caplog: pytest.LogCaptureFixture
     assert "wrong secret" not in f"{refused.value} {settings!r} {caplog.text}"
 
 
+async def test_an_asterisk_that_ends_refuses_nobody() -> None:
+    """It is no wrong secret: the next attempt is as soon as after a lost connection."""
+    async with FakeAsterisk() as pbx:
+        pbx.refusal = "Asterisk is shutting down"
+        with pytest.raises(PbxUnavailable, match="shutting down") as refused:
+            await AmiConnection.open(pbx.settings("wrong secret"), Events())
+    assert not isinstance(refused.value, LoginRefused)
+
+
 @pytest.mark.parametrize("greeting", [b"SSH-2.0-OpenSSH\r\n", b"A\r\n", b"HTTP/1.1 400\r\n\r\n"])
 async def test_other_services_are_told_from_asterisk(greeting: bytes) -> None:
     """What does not greet as Asterisk does is not sent the secret."""
