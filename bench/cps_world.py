@@ -24,7 +24,7 @@ from lab.debian import LabError
 from pbx_stir.stir import credential, sealing, signed_request
 from pbx_stir.stir.tnauthlist import TnAuthList
 from pbx_stir.tokens import blind_rsa, epochs, exchange, storage_token
-from pbx_stir.tokens.key_files import KeyFiles
+from pbx_stir.tokens.key_files import KeyFiles, SecretKey
 from pbx_stir.tokens.storage_token import StorageToken, Store
 
 HOST: Final = "127.0.0.1"
@@ -93,13 +93,13 @@ class World:
 
         What the CPS would sign blindly is signed here with its key, which gives the same.
         """
-        keys = KeyFiles(self.folder / "state" / "token-keys")
+        key = key_of_now(KeyFiles(self.folder / "state" / "token-keys"))
         audience = epochs.parse_key_list(cps.get(exchange.KEYS_PATH)).issuer
 
         def texts() -> Iterator[bytes]:
             for index in range(count):
                 if index % calls_a_token == 0:
-                    authorise = token_of(keys, audience)
+                    authorise = token_of(key, audience)
                 number = str(FIRST_NUMBER + secrets.randbelow(NUMBERS))
                 body = sealed_text()
                 header = authorise(number=number, body=body)
@@ -145,18 +145,21 @@ class World:
         write_requests(file, texts())
 
 
-def token_of(keys: KeyFiles, audience: str, host: str = HOST) -> Callable[..., str]:
-    """Make a token, signed with the CPS's own key; gives what authorises stores at ``host``."""
+def key_of_now(keys: KeyFiles) -> SecretKey:
+    """The key that the CPS signs tokens with now; to read and check it takes some 50 ms."""
     now = time.time()
-    epoch = epochs.epoch_of(now)
-    secret = next(each for each in keys.prepare(now) if each.epoch == epoch)
+    return next(each for each in keys.prepare(now) if each.epoch == epochs.epoch_of(now))
+
+
+def token_of(secret: SecretKey, audience: str, host: str = HOST) -> Callable[..., str]:
+    """Make a token, signed with the CPS's own key; gives what authorises stores at ``host``."""
     private = ec.generate_private_key(ec.SECP256R1())
     key = storage_token.key_octets(private.public_key())
     randomizer = os.urandom(blind_rsa.RANDOMIZER_OCTETS)
-    unsigned = StorageToken(epoch, key, randomizer, b"")
+    unsigned = StorageToken(secret.epoch, key, randomizer, b"")
     how = padding.PSS(padding.MGF1(hashes.SHA384()), _SALT_OCTETS)
     signature = secret.private.sign(unsigned.prepared(audience), how, hashes.SHA384())
-    token = StorageToken(epoch, key, randomizer, signature)
+    token = StorageToken(secret.epoch, key, randomizer, signature)
 
     def authorise(*, number: str, body: bytes) -> str:
         store = Store(host, "POST", number, "application/passport", body)

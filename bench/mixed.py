@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench.cps_world import token_of
+from bench.cps_world import key_of_now, token_of
 from bench.machine import Memory
 from bench.mixed_calls import LAST, Planned, plan
 from bench.mixed_report import Report, judged
@@ -35,9 +35,9 @@ Say = Callable[[str], None]
 
 def _tokens(world: World) -> Iterator[Callable[..., str]]:
     """Tokens of a stranger, signed with the CPS's own key: the same as obtaining them."""
-    keys = TokenKeys(world.folder / "cps" / "token-keys")
+    key = key_of_now(TokenKeys(world.folder / "cps" / "token-keys"))
     while True:
-        yield token_of(keys, "127.0.0.1")
+        yield token_of(key, "127.0.0.1")
 
 
 def measure(calls: int, say: Say) -> Report:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bench import load
-from bench.cps_world import post, sealed_text, token_of
+from bench.cps_world import key_of_now, post, sealed_text, token_of
 from tests.faults.front import Side
 from tests.faults.table import enter, story
 from tests.faults.traffic import PASSED, STRANGER, Placed, Traffic
@@ -35,10 +35,12 @@ def world(side: Side) -> Iterator[World]:
 def stores(world: World, numbers: list[str], name: str) -> load.Job:
     """Stores of random octets under these numbers, with tokens, as a job."""
 
+    key = key_of_now(world.cps.keys)
+
     def texts() -> Iterator[bytes]:
         for index, number in enumerate(numbers):
             if index % STORES_OF_A_TOKEN == 0:
-                authorise = token_of(world.cps.keys, "127.0.0.1")
+                authorise = token_of(key, "127.0.0.1")
             body = sealed_text()
             yield post(number, body, f"Authorization: {authorise(number=number, body=body)}\r\n")
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.cps_world import post, sealed_text, token_of
+from bench.cps_world import key_of_now, post, sealed_text, token_of
 from lab.redis_servers import RedisServer
 from tests.faults.front import Side
 from tests.faults.machine import black_hole
@@ -107,7 +107,7 @@ class Knocking:
 
     def __init__(self, world: World) -> None:
         number, body = world.b.number(9_995), sealed_text()
-        authorise = token_of(world.cps.keys, "127.0.0.1")
+        authorise = token_of(key_of_now(world.cps.keys), "127.0.0.1")
         self._store = post(
             number, body, f"Authorization: {authorise(number=number, body=body)}\r\n"
         )
