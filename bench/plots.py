@@ -78,7 +78,7 @@ def calls(found: dict[str, Any], folder: Path) -> None:
         drawn = time.barh([at + shift for at in places], values, 0.4, color=colour, label=label)
         time.bar_label(drawn, fmt="%.1f")
     time.set(xlabel="Asterisk's processor time a call, ms", yticks=[])
-    time.margins(x=0.15)
+    time.margins(x=0.45)
     time.invert_yaxis()
     time.legend(fontsize=7)
     _save(figure, folder / "calls.svg")
