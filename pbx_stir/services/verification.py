@@ -16,21 +16,21 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
 
-from pbx_stir.errors import Malformed, MalformedNumber, Unavailable
+from pbx_stir.errors import Malformed, Unavailable
 from pbx_stir.services.asking import Asking
 from pbx_stir.services.brought import BroughtCalls, Gathering
 from pbx_stir.services.call import Call, Outcome, Reason, Rejection, Verstat
 from pbx_stir.services.candidates import Candidate, Found, Numbers, of_set
 from pbx_stir.services.judgement import FETCHED, Fetches, Judge, Judged, use_of
+from pbx_stir.services.numbers_of_call import numbers_of
 from pbx_stir.services.placement_service import Answer, BareAnswer, OwnCps, Retrieval
 from pbx_stir.services.sealed_opener import SealedOpener
 from pbx_stir.services.steps import is_failure
 from pbx_stir.services.trunk import Callers
 from pbx_stir.services.unverified import of_rejections, unverified
 from pbx_stir.services.used import Claim, Reservation, SingleUse, Use
-from pbx_stir.stir import number, passport
+from pbx_stir.stir import passport
 from pbx_stir.stir.sealing import Opened
-from pbx_stir.stir.sip_uri import sip_uri
 
 MOST_JUDGED: Final = 64
 MOST_TOGETHER: Final = 2 * MOST_JUDGED
@@ -83,8 +83,10 @@ class VerificationService:
 
     async def verify(self, call: Call, call_id: str, now: float, give_up_at: float) -> Outcome:
         """Carry out the steps of RFC 8816 section 8.2 for ``call``; returns by ``give_up_at``."""
+        numbers = numbers_of(call, self.callers)
+        if isinstance(numbers, Outcome):
+            return numbers
         try:
-            numbers = self._numbers(call)
             search = _Search(self, call, call_id, numbers, now, give_up_at)
             # an Identity header that the call carried itself needs no CPS
             await search.judge_identities()
@@ -98,26 +100,6 @@ class VerificationService:
             return search.ended(search.nothing_passed())
         except _Ended as end:
             return end.outcome
-
-    def _numbers(self, call: Call) -> Numbers:
-        trunk = self.callers.trunks.get(call.trunk)
-        if trunk is None:
-            detail = f"no trunk {call.trunk!r} is configured"
-            raise _Ended(unverified(Reason.DISABLED, detail=detail))
-        if number.is_anonymous(call.orig):
-            raise _Ended(unverified(Reason.ANONYMOUS_CALLER))
-        called: tuple[str, ...] = ()
-        uri = sip_uri(call.dest)
-        try:
-            if not uri:
-                called = number.called(call.dest, trunk.rules, trunk.aliases)
-        except MalformedNumber as error:
-            raise _Ended(unverified(Reason.DEST_MISMATCH, detail=str(error))) from error
-        try:
-            calling = number.candidates(call.orig, trunk.rules)
-        except MalformedNumber as error:
-            raise _Ended(unverified(Reason.ORIG_MISMATCH, detail=str(error))) from error
-        return Numbers(calling, called, uri, trunk.rules.max_digits)
 
 
 class _Search:
