@@ -19,7 +19,7 @@ from pbx_stir.stir import passport
 from pbx_stir.stir.certificate import parse_chain
 from pbx_stir.stir.diversion import Diverted
 from pbx_stir.stir.tnauthlist import TnAuthList
-from tests.services.test_verification import CAROL, confirmed, diverted, verify
+from tests.services.verifying import CAROL, confirmed, diverted, verify
 from tests.services.world import ALICE, BOB, CPS, NOW, TRUNK, X5U, World, call, credential_for
 
 THIEF = TnAuthList(numbers=("12129990000",))

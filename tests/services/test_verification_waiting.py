@@ -10,7 +10,7 @@ from pbx_stir.services.placement_service import Answer
 from pbx_stir.services.sealed_opener import OpenedSet
 from pbx_stir.services.trunk import Callers
 from pbx_stir.stir import sealing
-from tests.services.test_verification import CAROL, diverted
+from tests.services.verifying import CAROL, diverted
 from tests.services.world import BOB, CALLERS, CPS, NOW, FakeOpener, World, call
 
 OTHER = "https://other.example.net"
