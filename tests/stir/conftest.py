@@ -168,3 +168,21 @@ def sequence(content: bytes) -> bytes:
 def forge() -> Forge:
     """The forger."""
     return Forge()
+
+
+@pytest.fixture(scope="module")
+def root(forge):
+    """A trusted root."""
+    return forge.root()
+
+
+@pytest.fixture(scope="module")
+def ca(forge, root):
+    """An authority below it."""
+    return forge.ca(root)
+
+
+@pytest.fixture(scope="module")
+def leaf(forge, ca):
+    """A leaf below that."""
+    return forge.leaf(ca)

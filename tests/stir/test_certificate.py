@@ -2,73 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
-from datetime import datetime
-from pathlib import Path as FilePath
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from pbx_stir.errors import (
-    CertificateExpired,
-    CertificateUntrusted,
-    ConstraintViolated,
-    MalformedCertificate,
-    PbxStirError,
-)
-from pbx_stir.stir.certificate import (
-    Anchors,
-    Path,
-    SpcPolicy,
-    find_path,
-    parse_chain,
-    parse_pem_chain,
-)
-from pbx_stir.stir.constraints import OID_JWT_CLAIM_CONSTRAINTS, ClaimConstraints
-from pbx_stir.stir.tnauthlist import TnAuthList
-
-NOW = 1_750_000_000
-ACCEPT = SpcPolicy()
-INSIDE = "12125551234"
-
-
-@pytest.fixture(scope="module")
-def root(forge):
-    """A trusted root."""
-    return forge.root()
-
-
-@pytest.fixture(scope="module")
-def ca(forge, root):
-    """An authority below it."""
-    return forge.ca(root)
-
-
-@pytest.fixture(scope="module")
-def leaf(forge, ca):
-    """A leaf below that."""
-    return forge.leaf(ca)
-
-
-def find(*issued, trust, now: float = NOW) -> Path:
-    """A path from the first of ``issued``."""
-    return find_path([one.cert for one in issued], Anchors.of([one.cert for one in trust]), now)
-
-
-def refused(*issued, trust, now: float = NOW) -> None:
-    """There is no path, and not for the time."""
-    with pytest.raises(CertificateUntrusted):
-        find(*issued, trust=trust, now=now)
-
-
-def expired(*issued, trust, now: float = NOW) -> None:
-    """There would be a path at another time."""
-    with pytest.raises(CertificateExpired):
-        find(*issued, trust=trust, now=now)
+from pbx_stir.errors import CertificateUntrusted, MalformedCertificate
+from pbx_stir.stir.certificate import Anchors, find_path, parse_chain
+from tests.stir.finding import ACCEPT, NOW, expired, find, refused
 
 
 def test_the_path_from_leaf_to_anchor(root, ca, leaf) -> None:
@@ -249,121 +192,6 @@ def test_bounded_time(forge) -> None:
     assert time.process_time() - started < 2
 
 
-def test_codes(forge, root, ca) -> None:
-    """A code alone is accepted by policy; with any number beside it, it decides nothing."""
-    provider = forge.leaf(ca, "SHAKEN 1234", tn=TnAuthList(spcs=("1234", "5678")))
-    path = find(provider, ca, trust=[root])
-    assert path.signer == "1234"
-    assert path.covers("19005550100", ACCEPT)
-    assert not path.covers("19005550100", SpcPolicy(accept=False))
-    table = SpcPolicy(accept=False, table={"1900": frozenset({"5678"})})
-    assert path.covers("19005550100", table)
-    assert not path.covers("18005550100", table)
-    mixed = forge.leaf(ca, "Mixed", tn=TnAuthList(spcs=("1234",), numbers=("12125551234",)))
-    path = find(mixed, ca, trust=[root])
-    assert path.signer == "Mixed"
-    assert path.covers("12125551234", SpcPolicy(accept=False))
-    assert not path.covers("19005550100", ACCEPT)
-
-
-def test_authorities_without_numbers_are_transparent(forge, root) -> None:
-    """No list, or one of codes, in an authority says nothing about its leaves' numbers."""
-    for listed in (None, TnAuthList(spcs=("9999",))):
-        ca = forge.ca(root, tn=listed)
-        assert find(forge.leaf(ca), ca, trust=[root]).covers(INSIDE, ACCEPT)
-        provider = forge.leaf(ca, tn=TnAuthList(spcs=("9999",)))
-        assert find(provider, ca, trust=[root]).covers(INSIDE, ACCEPT)
-
-
-def test_a_code_below_another(forge, root) -> None:
-    """A provider who may delegate makes no certificates of other providers."""
-    ca = forge.ca(root, tn=TnAuthList(spcs=("9999", "8888")))
-    within = find(forge.leaf(ca, tn=TnAuthList(spcs=("8888",))), ca, trust=[root])
-    assert within.covers(INSIDE, ACCEPT)
-    outside = find(forge.leaf(ca, tn=TnAuthList(spcs=("8888", "1234"))), ca, trust=[root])
-    with pytest.raises(CertificateUntrusted):
-        outside.covers(INSIDE, ACCEPT)
-
-
-def test_authorities_with_numbers_encompass(forge, root) -> None:
-    """An authority's list must cover the number and hold the leaf's whole list (RFC 9060)."""
-    wide = forge.ca(root, tn=forge.numbers("12125551000", count=1000))
-    assert find(forge.leaf(wide), wide, trust=[root]).covers(INSIDE, ACCEPT)
-    joined = forge.ca(root, tn=forge.numbers("12125551200", "12125551250", count=50))
-    assert find(forge.leaf(joined), joined, trust=[root]).covers(INSIDE, ACCEPT)
-    narrow = forge.ca(root, tn=forge.numbers("12125551200", count=50))
-    path = find(forge.leaf(narrow), narrow, trust=[root])
-    assert not path.covers("12125551250", ACCEPT)
-    with pytest.raises(CertificateUntrusted):
-        path.covers("12125551249", ACCEPT)
-    longer = forge.ca(root, tn=forge.numbers("121255512000", count=1000))
-    assert not find(forge.leaf(longer), longer, trust=[root]).covers(INSIDE, ACCEPT)
-
-
-def test_every_authority_above_encompasses(forge) -> None:
-    """The anchor's list binds, and that of an authority two levels up."""
-    root = forge.root(tn=forge.numbers("12125551000", count=200))
-    ca = forge.ca(root)
-    assert not find(forge.leaf(ca), ca, trust=[root]).covers(INSIDE, ACCEPT)
-    top = forge.root()
-    upper = forge.ca(top, "Upper", tn=forge.numbers("12125551000", count=200))
-    lower = forge.ca(upper, "Lower", tn=forge.numbers("12125551200"))
-    assert not find(forge.leaf(lower), lower, upper, trust=[top]).covers(INSIDE, ACCEPT)
-
-
-def test_a_code_below_numbers(forge, root) -> None:
-    """Whoever was given numbers cannot make a provider, unless it was given the code as well."""
-    ca = forge.ca(root, tn=forge.numbers("12125551200"))
-    path = find(forge.leaf(ca, tn=TnAuthList(spcs=("1234",))), ca, trust=[root])
-    assert not path.covers("19005550100", ACCEPT)
-    with pytest.raises(CertificateUntrusted):
-        path.covers(INSIDE, ACCEPT)
-    both = TnAuthList(spcs=("1234",), ranges=(("12125551200", 100),))
-    ca = forge.ca(root, tn=both)
-    path = find(forge.leaf(ca, tn=TnAuthList(spcs=("1234",))), ca, trust=[root])
-    assert path.covers(INSIDE, ACCEPT)
-    assert not path.covers("19005550100", ACCEPT)
-
-
-def test_a_path_that_encompasses_is_preferred(forge, root) -> None:
-    """Of two certificates of one authority the one whose list is wide enough is used."""
-    key = forge.key()
-    narrow = forge.ca(root, key=key, tn=forge.numbers("12125551200", count=5))
-    wide = forge.ca(root, key=key, tn=forge.numbers("12125551000", count=1000))
-    assert find(forge.leaf(wide), narrow, wide, trust=[root]).covers(INSIDE, ACCEPT)
-
-
-def test_broken_list_above(forge, root) -> None:
-    """An authority whose list cannot be read is no authority."""
-    ca = forge.ca(root, tn=b"\x30\x00")
-    refused(forge.leaf(ca), ca, trust=[root])
-
-
-def test_authorises_ranges(forge, root, ca, leaf) -> None:
-    """All of a range, in the leaf and above; codes by the table only."""
-    path = find(leaf, ca, trust=[root])
-    assert path.authorises("12125551200", "12125551299", ACCEPT)
-    assert path.authorises(INSIDE, INSIDE, ACCEPT)
-    assert not path.authorises("12125551200", "12125551300", ACCEPT)
-    wide = forge.ca(root, tn=forge.numbers("12125551000", count=1000))
-    assert find(forge.leaf(wide), wide, trust=[root]).authorises(INSIDE, INSIDE, ACCEPT)
-    provider = find(forge.leaf(ca, tn=TnAuthList(spcs=("1234",))), ca, trust=[root])
-    assert not provider.authorises(INSIDE, INSIDE, ACCEPT)
-    table = SpcPolicy(table={"1": frozenset({"1234"})})
-    assert provider.authorises("12125551200", "12125551300", table)
-
-
-def test_claim_constraints(forge, root) -> None:
-    """The leaf's constraints are held against the claims."""
-    value = ClaimConstraints(permitted=(("attest", ("A",)),)).encode()
-    extension = x509.UnrecognizedExtension(OID_JWT_CLAIM_CONSTRAINTS, value)
-    path = find(forge.leaf(root, extra=[(extension, False)]), trust=[root])
-    path.check_claims({"attest": "A"})
-    with pytest.raises(ConstraintViolated):
-        path.check_claims({"attest": "B"})
-    find(forge.leaf(root), trust=[root]).check_claims({"attest": "B"})
-
-
 def test_anchors(forge, root, ca) -> None:
     """The digest names the set, whatever its order; doubles count once."""
     one = Anchors.of([root.cert, ca.cert])
@@ -381,74 +209,6 @@ def test_messages_bound_a_strangers_words(forge, root) -> None:
         find(forge.leaf(root, "a\nb\x1b[2J" + "x" * 50, tn=None), trust=[root])
     assert "\n" not in str(caught.value)
     assert "\x1b" not in str(caught.value)
-
-
-# What other validators check beyond paths (names of web servers, their key purposes, CRLs, key
-# identifiers, and pedantry about serial numbers) is not asked of STIR certificates.
-_NOT_OURS = ("crl::", "rfc5280::nc::", "rfc5280::eku::", "rfc5280::san::", "rfc5280::aki::",
-             "rfc5280::ski::", "rfc5280::serial::", "pathlen::max-chain-depth")  # fmt: skip
-_TOLERATED = {
-    # the path validation of RFC 5280 section 6.1 asks neither for critical basicConstraints nor for
-    # critical policyConstraints
-    "rfc5280::root-non-critical-basic-constraints",
-    "rfc5280::pc::ica-noncritical-pc",
-    # about the leaf, where the test below puts a looser profile in the place of ours
-    "rfc5280::ca-as-leaf-wrong-san",
-    "rfc5280::ee-critical-aia-invalid",
-    "rfc5280::leaf-ku-keycertsign",
-    # ten certificates
-    "cve::cve-2024-0567",
-}
-
-
-def test_limbo(monkeypatch, forge, vectors: FilePath) -> None:
-    """Public hostile paths fail and honest ones hold, as far as they apply to STIR."""
-    from pbx_stir.stir import certificate, profile
-
-    # The leaves are of web servers: only what a STIR leaf must have beyond X.509 is left out.
-    def check_leaf(leaf: x509.Certificate) -> TnAuthList:
-        understood = profile._UNDERSTOOD_ON_LEAF | {x509.ExtensionOID.AUTHORITY_INFORMATION_ACCESS}
-        profile._check_form(leaf, understood)
-        return TnAuthList(spcs=("limbo",))
-
-    monkeypatch.setattr(certificate, "check_leaf", check_leaf)
-    cases = json.loads((vectors / "limbo/limbo_subset.json").read_text())["testcases"]
-    met = 0
-    for case in cases:
-        if case["id"].startswith(_NOT_OURS) or case["id"] in _TOLERATED:
-            continue
-        when = case["validation_time"]
-        now = datetime.fromisoformat(when).timestamp() if when else time.time()
-        pem = "\n".join([case["peer_certificate"], *case["untrusted_intermediates"]])
-        ders = [one.public_bytes(Encoding.DER) for one in _readable(pem)]
-        try:
-            anchors = Anchors.of(_readable("\n".join(case["trusted_certs"])))
-            find_path(parse_chain(ders), anchors, now)
-            result = "SUCCESS"
-        except PbxStirError:
-            result = "FAILURE"
-        assert result == case["expected_result"], case["id"]
-        met += 1
-    assert met > 40
-
-
-def _readable(pem: str) -> list[x509.Certificate]:
-    """The certificates of a PEM text in their order; none where one cannot be read."""
-    try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except (ValueError, Warning):
-        return []
-
-
-def test_a_published_stir_certificate_reads(vectors: FilePath) -> None:
-    """The example of RFC 9118 is a leaf of the profile, and expired for nobody we trust."""
-    found = json.loads((vectors / "rfc/rfc8226_rfc9118_asn1.json").read_text())
-    chain = parse_pem_chain(found["rfc9118_cert_pem"].encode())
-    with pytest.raises(CertificateUntrusted):
-        find_path(chain, Anchors.of([]), NOW)
-    large = parse_pem_chain(found["rfc8226_cert_pem"].encode())
-    with pytest.raises(CertificateUntrusted, match="P-256"):
-        find_path(large, Anchors.of([]), NOW)
 
 
 def test_rsa_pss_is_verified(forge) -> None:
