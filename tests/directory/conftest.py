@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
 from pbx_stir.certificates import issuing
+from pbx_stir.directory.resolver import Resolver
+from pbx_stir.directory.routes import Route, Routes, Served
 from pbx_stir.stir import credential, sealing
-from pbx_stir.stir.certificate import Anchors
+from pbx_stir.stir.certificate import Anchors, SpcPolicy
 from pbx_stir.stir.credential import Credential
 from pbx_stir.stir.record import EncryptionKey, Record, sign_record
 from pbx_stir.stir.tnauthlist import TnAuthList
+from tests.directory.resolving import ONE, TWO, Clock, Cps, Make
 
 NOW = 1_750_000_000.0
 NUMBER = "12125551234"
@@ -91,3 +94,35 @@ def alice(lab: Lab) -> Credential:
 def new_key() -> Callable[[], bytes]:
     """Draws public keys."""
     return lambda: sealing.public_octets(sealing.new_private_key())
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clocks."""
+    return Clock()
+
+
+@pytest.fixture
+def cps(clock: Clock) -> Cps:
+    """The CPSs."""
+    made = Cps()
+    made.clock = clock
+    return made
+
+
+@pytest.fixture
+def make(lab: Lab, clock: Clock, cps: Cps) -> Make:
+    """Makes resolvers with these routes; random times are the latest possible."""
+
+    def make(*routes: Route, served: Sequence[Served] = ()) -> Resolver:
+        return Resolver(
+            routes=Routes(routes or [Route("1212", (ONE, TWO))], served),
+            records=cps,
+            anchors=lambda: lab.anchors,
+            spc_policy=SpcPolicy(),
+            epoch=clock.epoch,
+            monotonic=clock.monotonic,
+            draw=lambda low, high: high,
+        )
+
+    return make
