@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,8 @@ from lab.companies import Authority, tls_certificate
 from lab.processes import Service
 from pbx_stir.cli.main import main
 from pbx_stir.stir.tnauthlist import TnAuthList
+from tests.call_log.written import octets
+from tests.cli.call_logs import NONE, OUT, write
 
 ALICE = "12125551234"
 BOB = "13105552000"
@@ -105,3 +109,20 @@ def secure(tmp_path_factory: pytest.TempPathFactory, office: Office) -> Iterator
     )
     for url in running(["--config", str(config)], folder):
         yield "--cps", url, "--tls-ca", str(ca)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Two older files, and the current one."""
+    path = tmp_path / "calls.jsonl"
+    old = tmp_path / "calls.jsonl-20261120.gz"
+    older = octets(id="aaaa000011112222", time="2026-11-20T08:00:00Z", **OUT)
+    old.write_bytes(gzip.compress(older + b"\n"))
+    os.utime(old, (1_795_160_000, 1_795_160_000))
+    write(
+        path,
+        octets(id="bbbb000011112222", reason="stale", **NONE),
+        octets(id="cccc000011112222", trunk="carrier-2", orig="13105550000"),
+        b"half a li",
+    )
+    return path
