@@ -1,7 +1,7 @@
 """Whether a CPS that keeps everything can tell whose stores it is given (RFC 8816 section 7.5).
 
 Senders obtain tokens and store through a proxy that they share; a curious CPS logs all it sees of
-both (tests/tokens/observed.py). Several linkers then name a sender for each store. They do no
+both (tests/tokens/curious_cps.py). Several linkers then name a sender for each store. They do no
 better than chance; and each of them succeeds where the leak that it looks for was planted.
 """
 
@@ -18,8 +18,9 @@ import pytest
 
 from pbx_stir.tokens import wallet
 
+from .curious_cps import Issued, Log, Stored
 from .minting import NOW, Mint
-from .observed import BATCH, Habits, Issued, Log, Stored, watch
+from .observed import BATCH, Habits, watch
 
 SENDERS = 8
 CALLS = 30
