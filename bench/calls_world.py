@@ -9,22 +9,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
 
+from bench import ramp as ramps
 from bench import sipp
 from bench.load import pin
+from bench.ramp import Ramp
 from bench.sipp import Calls
 from lab import asterisk
 from lab.asterisk import Instance, Trunk
 from lab.companies import Authority, Company, tls_certificate
 from lab.debian import LabError
 from lab.processes import Service, pbx_stir
-from lab.stage import free_port, heard
+from lab.stage import free_port
 
 _NUMBERS: Final = 10_000
 DIALPLAN: Final = """
@@ -42,6 +44,10 @@ exten => _2X!,1,Gosub(pbx-stir-outbound,s,1(carrier,${EXTEN:1}))
 exten => _3X!,1,Gosub(pbx-stir-inbound,s,1(carrier,${EXTEN:1}))
  same => n,Dial(PJSIP/${EXTEN:1}@phone,10)
 """
+
+
+# events that no client of most PBXs reads, and that a call has most of
+QUIETER: Final = "VarSet,Newexten"
 
 
 class World:
@@ -107,12 +113,43 @@ class World:
         ):
             self.cps.wait_until(lambda: "listening on" in self.cps.said, "listening")
             pbx_stir("keys", "publish", "--config", str(self.b.config))
-            with self.listener:
-                self.listener.wait_until(partial(heard, self.pbx), "heard by Asterisk")
-                pin(self.pbx.pid, self.pbx_cores)
-                for service in (self.cps, self.listener):
-                    pin(service.pid, self.others)
+            pin(self.pbx.pid, self.pbx_cores)
+            pin(self.cps.pid, self.others)
+            self._listen()
+            try:
                 yield
+            finally:
+                self.listener.stop()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """No listener is there, as if there were none, as long as the context lasts."""
+        self.listener.stop()
+        yield
+        self._listen()
+
+    @contextlib.contextmanager
+    def quieter(self) -> Iterator[None]:
+        """The manager interface has no events of variables and steps, of whomever they are."""
+        file = self.pbx.directory / "etc/manager.conf"
+        before = file.read_text()
+        file.write_text(before.replace("[general]", f"[general]\ndisabledevents = {QUIETER}", 1))
+        self.pbx.cli("manager reload")
+        yield
+        file.write_text(before)
+        self.pbx.cli("manager reload")
+
+    def _listen(self) -> None:
+        """Start the listener; return as soon as Asterisk would ask it."""
+        before = self._heartbeat()
+        self.listener.start()
+        self.listener.wait_until(lambda: self._heartbeat() not in {"", before}, "heard by Asterisk")
+        pin(self.listener.pid, self.others)
+
+    def _heartbeat(self) -> str:
+        """What the last listener has left in Asterisk, "" where there is nothing."""
+        found = re.search(r"^ *STIR_HEARTBEAT=(.*)$", self.pbx.cli("dialplan show globals"), re.M)
+        return found[1] if found else ""
 
     def numbers(self, digit: str, *, ours: bool, calls: int) -> list[tuple[str, str]]:
         """Pairs of called and calling numbers."""
@@ -131,6 +168,18 @@ class World:
             self.numbers(digit, ours=ours, calls=calls),
             at_once=10_000,
             rate=rate,
+            processors=self.others,
+            audio_seconds=audio_seconds,
+        )
+
+    def carried(self, digit: str, *, ours: bool, ramp: Ramp, audio_seconds: float = 0.0) -> float:
+        """Calls a second by one way that are carried. Raises LabError where the ramp is wrong."""
+        return ramps.carried(
+            self.folder,
+            (self.pbx.host, self.pbx.sip_port),
+            self.caller,
+            self.numbers(digit, ours=ours, calls=_NUMBERS),
+            ramp,
             processors=self.others,
             audio_seconds=audio_seconds,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -97,8 +98,16 @@ class Watch:
     """Tells what others take while we measure; ``pids`` are ours, beside this process."""
 
     def __init__(self, pids: Sequence[int]) -> None:
-        self._pids = (os.getpid(), *pids)
+        self._spent = dict.fromkeys((os.getpid(), *pids), 0.0)
         self._began = self._now()
+
+    def follow(self, pid: int) -> None:
+        """A process that has begun since is ours, too."""
+        self._spent[pid] = 0.0
+
+    def look(self) -> None:
+        """To be called before one of ours ends: what it has taken is known until then."""
+        self._now()
 
     def interference(self) -> Interference:
         """Since the beginning."""
@@ -111,5 +120,8 @@ class Watch:
         # user nice system idle iowait irq softirq steal (proc(5))
         ticks = [int(one) for one in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
         busy = sum(ticks[:3]) + ticks[5] + ticks[6]
-        ours = sum(cpu_seconds(pid) for pid in self._pids)
+        for pid in self._spent:
+            with contextlib.suppress(OSError):
+                self._spent[pid] = cpu_seconds(pid)
+        ours = sum(self._spent.values())
         return time.monotonic(), busy / _TICKS_A_SECOND, ticks[7] / _TICKS_A_SECOND, ours

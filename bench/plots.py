@@ -61,26 +61,19 @@ def cycles(found: dict[str, Any], folder: Path) -> None:
 
 
 def calls(found: dict[str, Any], folder: Path) -> None:
-    """Calls a second through one core of Asterisk, and what of the core a call takes."""
-    figure, (rate, time) = _figure(2)
-    names = [one["way"].replace(": ", ":\n") for one in found["rows"]]
-    drawn = rate.barh(names, [one["carried"] for one in found["rows"]], color=COLOURS[0])
-    rate.bar_label(drawn, fmt="%.0f")
-    rate.set(xlabel="calls a second, signalling alone,\nAsterisk on one core")
-    rate.invert_yaxis()
-    rate.margins(x=0.15)
-    places = range(len(names))
-    for key, colour, label, shift in (
-        ("pbx_ms", COLOURS[0], "signalling alone", -0.2),
-        ("audio_ms", COLOURS[2], "with 10 s of audio", 0.2),
+    """Calls a second through one core of Asterisk, with audio and without."""
+    figure, (spoken, alone) = _figure(2)
+    for plot, rows, what, digits in (
+        (spoken, [(one, one["audio"]) for one in found["rows"] if one["audio"]], "with audio", 1),
+        (alone, [(one, one) for one in found["rows"]], "signalling alone", 0),
     ):
-        values = [one[key] for one in found["rows"]]
-        drawn = time.barh([at + shift for at in places], values, 0.4, color=colour, label=label)
-        time.bar_label(drawn, fmt="%.1f")
-    time.set(xlabel="Asterisk's processor time a call, ms", yticks=[])
-    time.margins(x=0.45)
-    time.invert_yaxis()
-    time.legend(fontsize=7)
+        names = [one["way"].replace(": ", ":\n").replace(", ", ",\n") for one, _ in rows]
+        drawn = plot.barh(names, [kind["carried"] for _, kind in rows], color=COLOURS[0])
+        plot.bar_label(drawn, fmt=f"%.{digits}f")
+        plot.set(xlabel=f"calls a second, {what},\nAsterisk on one core")
+        plot.tick_params(axis="y", labelsize=7)
+        plot.invert_yaxis()
+        plot.margins(x=0.15)
     _save(figure, folder / "calls.svg")
 
 

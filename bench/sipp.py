@@ -86,7 +86,7 @@ BYE {target} SIP/2.0
 
 
 # half a second: SIP's T1, after which a request is sent again (RFC 3261, section 17.1.1.1)
-_IN_TIME: Final = 0.5
+IN_TIME: Final = 0.5
 
 
 class Calls(msgspec.Struct, frozen=True):
@@ -150,21 +150,12 @@ def call(
     ``rate`` are calls begun a second; each has so many seconds of audio. Raises LabError where
     SIPp fails altogether.
     """
-    run = folder / f"calls-{time.monotonic_ns()}"
-    _prepare(run, numbers, audio_seconds)
-    command = [
-        str(binary()), f"{pbx[0]}:{pbx[1]}", "-sf", "calls.xml", "-inf", "numbers.csv",
-        "-i", own, "-mi", own, "-p", str(_free_port(own)),
-        "-m", str(len(numbers)), "-l", str(at_once), "-r", f"{rate:.0f}", "-nostdin",
-        "-trace_rtt", "-rtt_freq", "1", "-recv_timeout", "15000", "-timeout", "300",
-        "-trace_stat", "-fd", "1", "-stf", "statistics.csv",
-    ]  # fmt: skip
     began = time.perf_counter()
-    with (run / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=run, stdin=subprocess.DEVNULL, stdout=log,
-                                   stderr=log)  # fmt: skip
-        pin(process.pid, processors)
-        status = process.wait(330)
+    run, process = start(
+        folder, pbx, own, numbers, processors=processors, audio_seconds=audio_seconds,
+        options=("-m", str(len(numbers)), "-l", str(at_once), "-r", f"{rate:.0f}"),
+    )  # fmt: skip
+    status = process.wait(330)
     seconds = time.perf_counter() - began
     # 1: some calls failed
     if status not in {0, 1}:
@@ -175,9 +166,35 @@ def call(
         len(numbers) - len(times),
         seconds,
         Latency.of(times or [0.0]),
-        sum(one <= _IN_TIME for one in times),
+        sum(one <= IN_TIME for one in times),
         _sent_again(run),
     )
+
+
+def start(
+    folder: Path,
+    pbx: tuple[str, int],
+    own: str,
+    numbers: Sequence[tuple[str, str]],
+    *,
+    processors: Sequence[int],
+    audio_seconds: float,
+    options: Sequence[str],
+) -> tuple[Path, subprocess.Popen[bytes]]:
+    """Start SIPp as a caller: the folder that it writes to, and the process."""
+    run = folder / f"calls-{time.monotonic_ns()}"
+    _prepare(run, numbers, audio_seconds)
+    command = [
+        str(binary()), f"{pbx[0]}:{pbx[1]}", "-sf", "calls.xml", "-inf", "numbers.csv",
+        "-i", own, "-mi", own, "-p", str(_free_port(own)), "-nostdin",
+        "-trace_rtt", "-rtt_freq", "1", "-recv_timeout", "15000", "-timeout", "300",
+        "-trace_stat", "-fd", "1", "-stf", "statistics.csv", *options,
+    ]  # fmt: skip
+    with (run / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=run, stdin=subprocess.DEVNULL, stdout=log,
+                                   stderr=log)  # fmt: skip
+    pin(process.pid, processors)
+    return run, process
 
 
 def _prepare(run: Path, numbers: Sequence[tuple[str, str]], audio_seconds: float) -> None:
@@ -192,21 +209,41 @@ def _prepare(run: Path, numbers: Sequence[tuple[str, str]], audio_seconds: float
     (run / "numbers.csv").write_text(f"SEQUENTIAL\n{lines}")
 
 
+def seconds_so_far(run: Path) -> int:
+    """Whole seconds that SIPp has run, by its own clock; 0 before it has written anything."""
+    found = _statistics(run).get("ElapsedTime(C)") or "00:00:00"
+    hours, minutes, seconds = found.split(":")[:3]
+    return (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
+
+
 def _sent_again(run: Path) -> int:
     """Requests that SIPp had to send again, of a whole run."""
-    with (run / "statistics.csv").open() as lines:
-        rows = list(csv.DictReader(lines, delimiter=";"))
-    return int(rows[-1].get("Retransmissions(C)") or 0) if rows else 0
+    return int(_statistics(run).get("Retransmissions(C)") or 0)
+
+
+def _statistics(run: Path) -> dict[str, str]:
+    """The last whole row of SIPp's statistics; empty before there is one."""
+    file = run / "statistics.csv"
+    text = file.read_text() if file.exists() else ""
+    rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines(), delimiter=";"))
+    return rows[-1] if rows else {}
 
 
 def _times(run: Path) -> list[float]:
     """Seconds from INVITE to 200, of every call that had one."""
-    found: list[float] = []
+    return [waited for _, waited in answers(run)]
+
+
+def answers(run: Path) -> list[tuple[float, float]]:
+    """Of every call with a 200 so far: the second at which it began, and the seconds until then."""
+    found: list[tuple[float, float]] = []
     for file in run.glob("*_rtt.csv"):
         with file.open() as lines:
-            found += [
-                float(row[1]) / 1000 for row in csv.reader(lines, delimiter=";") if _is_number(row)
-            ]
+            for row in csv.reader(lines, delimiter=";"):
+                # the last line may be half written
+                if len(row) == 3 and _is_number(row[0]) and _is_number(row[1]):
+                    at, waited = float(row[0]) / 1000, float(row[1]) / 1000
+                    found.append((at - waited, waited))
     return found
 
 
@@ -224,8 +261,8 @@ def _free_ports(host: str) -> int:
         return first
 
 
-def _is_number(row: Sequence[str]) -> bool:
-    return len(row) > 1 and row[1].replace(".", "", 1).isdigit()
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()
 
 
 def _free_port(host: str) -> int:

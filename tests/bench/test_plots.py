@@ -24,7 +24,10 @@ RESULTS: dict[str, dict[str, Any]] = {
         "cycles_per_second_per_core_cleartext": 500.0,
     },
     "calls": {
-        "rows": [{"way": "no hook", "carried": 100.0, "pbx_ms": 3.0, "audio_ms": 9.0}],
+        "rows": [
+            {"way": "no hook", "carried": 100.0, "audio": {"carried": 9.0}},
+            {"way": "trunk off", "carried": 90.0, "audio": None},
+        ],
     },
     "growth": {
         "points": [{"axis": "keys", "value": n, "mb": 0.0, "latency": {"p50": n}} for n in (0, 4)]

@@ -1,0 +1,85 @@
+"""A rate that rises until it is too much: what was carried is the last good interval's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import ramp as ramps
+from bench import sipp
+from bench.ramp import Carried, Ramp, judge
+from lab.debian import LabError
+from lab.stage import free_port
+
+CORES = tuple(os.sched_getaffinity(0))
+RAMP = Ramp(first=100, more=10, interval=2, intervals=8)
+
+
+def of(ramp: Ramp, intervals: dict[int, float], waited: float = 0.01) -> list[tuple[float, float]]:
+    """Answers of calls that began evenly: of each interval that share, in so many seconds."""
+    found = []
+    for one, share in intervals.items():
+        calls = ramp.rate(one) * ramp.interval
+        found += [
+            ((one + each / calls) * ramp.interval, waited) for each in range(int(share * calls))
+        ]
+    return found
+
+
+def test_last_interval_before_two_bad_ones_counts() -> None:
+    """Nearly all answered in three intervals, half of them in the next two: the third's rate."""
+    answers = of(RAMP, {0: 1, 1: 1, 2: 0.98, 3: 0.5, 4: 0.5, 5: 1})
+    assert judge(answers, RAMP, 100) == Carried(117.5, ended=True)
+
+
+def test_one_bad_interval_is_forgiven() -> None:
+    """A moment in which the machine stood still does not end it."""
+    answers = of(RAMP, {0: 1, 1: 0.2, 2: 1, 3: 0.2, 4: 0.2})
+    assert judge(answers, RAMP, 100) == Carried(120.0, ended=True)
+
+
+def test_answers_that_come_late_do_not_count() -> None:
+    """A call answered after half a second is not carried."""
+    answers = of(RAMP, {0: 1}) + of(RAMP, {1: 1, 2: 1}, waited=0.6)
+    assert judge(answers, RAMP, 100) == Carried(100.0, ended=True)
+
+
+def test_calls_that_may_still_be_answered_are_waited_for() -> None:
+    """An interval counts half a second after its end, not before."""
+    answers = of(RAMP, {0: 1, 1: 0.5, 2: 0.5})
+    assert judge(answers, RAMP, 6.4) == Carried(100.0, ended=False)
+    assert judge(answers, RAMP, 6.6) == Carried(100.0, ended=True)
+
+
+def test_end_of_the_ramp_is_not_the_most_that_is_carried() -> None:
+    """All was carried, so nothing is known of what would be too much."""
+    answers = of(RAMP, dict.fromkeys(range(8), 1))
+    assert judge(answers, RAMP, 100) == Carried(170.0, ended=False)
+
+
+@given(st.floats(1, 2000), st.integers(1, 10))
+def test_ramp_goes_from_below_to_above_what_is_expected(expected: float, interval: int) -> None:
+    """It begins below and ends above, by steps that are small beside it."""
+    ramp = Ramp.around(expected, interval)
+    assert ramp.first <= max(1, 0.7 * expected + 0.5)
+    assert ramp.rate(ramp.intervals - 1) >= 2.2 * expected
+    assert ramp.more <= max(1, expected / 15)
+    assert ramp.calls > ramp.first
+
+
+@pytest.mark.skipif(sipp.binary() is None, reason="no sipp: install Debian's package sip-tester")
+def test_a_ramp_that_is_too_low_is_an_error(tmp_path: Path) -> None:
+    """A phone that answers all of them: no figure, and SIPp has ended."""
+    port = free_port()
+    with (
+        sipp.phone("127.0.0.1", port, tmp_path, CORES),
+        pytest.raises(LabError, match="carried"),
+    ):
+        ramps.carried(
+            tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")],
+            Ramp(first=5, more=5, interval=1, intervals=2), processors=CORES,
+        )  # fmt: skip
