@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from pathlib import Path
 
@@ -39,6 +40,36 @@ def test_signs_canonical_octets_that_hold() -> None:
     assert jws.signature_holds(found.signing_input, found.signature, KEY.public_key())
     other = ec.derive_private_key(4712, ec.SECP256R1()).public_key()
     assert not jws.signature_holds(found.signing_input, found.signature, other)
+
+
+@given(st.text("ABCQghw048-_", min_size=1, max_size=9) | st.text(max_size=5))
+def test_a_segment_is_read_in_the_one_form_that_its_octets_have(text: str) -> None:
+    """Read is exactly what encoding its octets gives back, and nothing else is."""
+    try:
+        octets = jws.decode_segment(text)
+    except Malformed:
+        padded = text + "=" * (-len(text) % 4)
+        with contextlib.suppress(ValueError):
+            octets = base64.b64decode(padded, altchars="-_", validate=True)
+            assert segment(octets) != text or not text
+    else:
+        assert segment(octets) == text
+
+
+@pytest.mark.parametrize("octets", [1, 2, 3, 4, 5])
+def test_every_last_character_but_those_of_zero_bits_is_refused(octets: int) -> None:
+    """Of all 64 characters that may end a segment, those that its encoder writes are taken."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    start = segment(b"\x5a" * octets)[:-1]
+    taken = set()
+    for last in alphabet:
+        try:
+            jws.decode_segment(start + last)
+        except Malformed:
+            continue
+        taken.add(last)
+    ends = {segment(b"\x5a" * (octets - 1) + bytes([one]))[-1] for one in range(256)}
+    assert taken == ends
 
 
 def test_claims_cannot_be_changed() -> None:
