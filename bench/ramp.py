@@ -23,6 +23,8 @@ from lab.debian import LabError
 
 # what of an interval's calls must be answered in time
 ANSWERED_IN_TIME: Final = 0.97
+_FROM: Final = 0.7
+_TRIES: Final = 4
 # for calls that stand when SIPp is told to end
 _END_SECONDS: Final = 20.0
 
@@ -38,7 +40,7 @@ class Ramp(msgspec.Struct, frozen=True):
     @classmethod
     def around(cls, expected: float, interval: int) -> Ramp:
         """From 0.7 of a rate to 2.2 of it, by a thirtieth of it."""
-        first, more = max(1, round(0.7 * expected)), max(1, round(expected / 30))
+        first, more = max(1, round(_FROM * expected)), max(1, round(expected / 30))
         return cls(first, more, interval, math.ceil((2.2 * expected - first) / more) + 1)
 
     def rate(self, one: int) -> int:
@@ -92,9 +94,30 @@ def carried(
 ) -> float:
     """Calls a second that are carried, each with so many seconds of audio.
 
-    ``numbers`` are (called, calling), taken in turns. Raises LabError where it is more than the
-    ramp has, less than it begins with, or SIPp fails.
+    ``numbers`` are (called, calling), taken in turns. Where more is carried than the ramp has, or
+    less than it begins with, others are tried. Raises LabError where that does not help.
     """
+    for _ in range(_TRIES):
+        found = _raised(
+            folder, pbx, own, numbers, ramp, processors=processors, audio_seconds=audio_seconds
+        )
+        if found.ended and found.rate:
+            return found.rate
+        ramp = Ramp.around(ramp.first * (0.5 if found.ended else 2) / _FROM, ramp.interval)
+    raise LabError(f"no rate was found that is carried, last by {ramp}: {found}")
+
+
+def _raised(
+    folder: Path,
+    pbx: tuple[str, int],
+    own: str,
+    numbers: Sequence[tuple[str, str]],
+    ramp: Ramp,
+    *,
+    processors: Sequence[int],
+    audio_seconds: float,
+) -> Carried:
+    """What one ramp shows."""
     run, process = sipp.start(
         folder, pbx, own, numbers, processors=processors, audio_seconds=audio_seconds,
         options=("-m", str(ramp.calls), "-r", str(ramp.first), "-rate_increase", str(ramp.more),
@@ -108,9 +131,7 @@ def carried(
             found = judge(sipp.answers(run), ramp, now)
     finally:
         _end(process, audio_seconds)
-    if not found.ended or not found.rate:
-        raise LabError(f"calls of {ramp} carried {found}: {(run / 'log').read_text()[-300:]}")
-    return found.rate
+    return found
 
 
 def _end(process: subprocess.Popen[bytes], audio_seconds: float) -> None:

@@ -71,15 +71,35 @@ def test_ramp_goes_from_below_to_above_what_is_expected(expected: float, interva
     assert ramp.calls > ramp.first
 
 
+def test_another_ramp_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A higher one where all was carried, a lower one where nothing was; then it is an error."""
+    seen: list[int] = []
+    found = [Carried(170.0, ended=False), Carried(0.0, ended=True), Carried(140.0, ended=True)]
+
+    def raised(*of: object, **more: object) -> Carried:
+        ramp = of[4]
+        assert isinstance(ramp, Ramp)
+        seen.append(ramp.first)
+        return found[min(len(seen), len(found)) - 1]
+
+    monkeypatch.setattr(ramps, "_raised", raised)
+    place = (Path(), ("127.0.0.1", 1), "127.0.0.1", [("1", "2")], RAMP)
+    assert ramps.carried(*place, processors=CORES) == 140.0
+    assert seen == [100, 200, 100]
+    found[:] = [Carried(0.0, ended=True)]
+    with pytest.raises(LabError, match="no rate was found"):
+        ramps.carried(*place, processors=CORES)
+
+
 @pytest.mark.skipif(sipp.binary() is None, reason="no sipp: install Debian's package sip-tester")
 def test_a_ramp_that_is_too_low_is_an_error(tmp_path: Path) -> None:
     """A phone that answers all of them: no figure, and SIPp has ended."""
     port = free_port()
     with (
         sipp.phone("127.0.0.1", port, tmp_path, CORES),
-        pytest.raises(LabError, match="carried"),
+        pytest.raises(LabError, match="no rate was found"),
     ):
         ramps.carried(
             tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")],
-            Ramp(first=5, more=5, interval=1, intervals=2), processors=CORES,
+            Ramp(first=1, more=1, interval=1, intervals=1), processors=CORES,
         )  # fmt: skip
