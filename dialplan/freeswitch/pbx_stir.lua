@@ -277,15 +277,29 @@ local function answered(wanted)
 end
 
 -- Let the legs that this one makes have these variables too.
-local function inherit(names)
+local function export(names)
   local listed, more = get("export_vars"), {}
   for _, name in ipairs(names) do
-    name = "stir_" .. name
     if not ("," .. listed .. ","):find("," .. name .. ",", 1, true) then more[#more + 1] = name end
   end
   if #more > 0 then
     session:setVariable("export_vars", (listed == "" and "" or listed .. ",") .. table.concat(more, ","))
   end
+end
+
+local function inherit(names)
+  local whole = {}
+  for index, name in ipairs(names) do whole[index] = "stir_" .. name end
+  export(whole)
+end
+
+-- Who has been verified stays who he is: else mod_sofia takes a new name and number from his side at any time
+-- (UPDATE, INFO, an answer) and shows them to the phone. FreeSWITCH before 1.10.7 does not know the first of these;
+-- and his call may be taken over by one that has met no hook, so that the legs he is shown on need the second.
+local function keep_caller()
+  session:setVariable("sip_ignore_remote_cid", "true")
+  session:setVariable("ignore_display_updates", "true")
+  export({ "ignore_display_updates" })
 end
 
 -- What an answer says; a value that a dialplan could take for its own syntax is left empty.
@@ -502,6 +516,7 @@ local function serve(direction, trunk, number)
   call.mode = mode_of(direction, trunk)
   local watched = call.mode == "monitor"
   if not watched then clear(direction) end
+  if direction == "inbound" and not watched then keep_caller() end
   -- What an earlier hook of this leg gave it to carry was for another trunk, whatever this one's switch says.
   if get("stir_in_band") ~= "" then
     session:setVariable("sip_h_Identity", nil)

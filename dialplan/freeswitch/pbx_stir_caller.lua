@@ -42,6 +42,9 @@ local function mark_name(given)
   name = harmless(name):gsub("%[", "-"):gsub("%]", "-"):gsub("\239\188\187", "-"):gsub("\239\188\189", "-")
   name = without(name, mark):gsub("^%s+", "")
   if get("stir_verstat") == "TN-Validation-Passed" then name = mark .. " " .. name end
+  -- What his side says later would come past all this (before FreeSWITCH 1.10.7: by the second alone).
+  session:setVariable("sip_ignore_remote_cid", "true")
+  session:setVariable("ignore_display_updates", "true")
   local number = word(get("caller_id_number"))
   session:setVariable("effective_caller_id_name", name)
   session:execute("set_profile_var", "caller_id_name=" .. name)

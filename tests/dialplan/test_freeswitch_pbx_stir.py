@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pbx_stir.services import treatment
-from tests.dialplan.stand_in import BEAT, CALL, LISTENER, NOW_MS, ON, PASSED
+from tests.dialplan.stand_in import BEAT, CALL, LISTENER, NOW_MS, ON, PASSED, STORED
 
 
 def test_inbound_call_is_held_until_its_answer(run: Any) -> None:
@@ -26,6 +26,18 @@ def test_inbound_call_is_held_until_its_answer(run: Any) -> None:
     assert {*marks, "stir_verstat", "stir_reason", "stir_id"} <= set(inherited)
     assert len(set(inherited)) == len(inherited)
     assert done.variables["api_hangup_hook"] == "lua pbx_stir.lua ended leg-1 ${answer_epoch}"
+
+
+def test_caller_stays_who_he_was_asked_about_as(run: Any) -> None:
+    """From before the hold on, on this leg and those it makes; whom we call may change."""
+    done = run("inbound", "carrier", hangup_ms=30)
+    assert done.variables["sip_ignore_remote_cid"] == "true"
+    assert done.variables["ignore_display_updates"] == "true"
+    inherited = done.variables["export_vars"].split(",")
+    assert inherited.count("ignore_display_updates") == 1
+    assert "sip_ignore_remote_cid" not in inherited
+    done = run("outbound", "carrier", answer_ms=2, answer=STORED)
+    assert not {"sip_ignore_remote_cid", "ignore_display_updates"} & set(done.variables)
 
 
 def test_answer_has_its_fields_in_the_order_of_the_services(run: Any) -> None:

@@ -28,6 +28,13 @@ def test_mark_before_a_verified_name(run: Any, name: str, verstat: str) -> None:
     assert done.variables["caller_id_name"] == mark + NAMES[name]
 
 
+def test_name_stays_as_it_was_made(run: Any) -> None:
+    """What the caller's side says later would come past it, a mark with it."""
+    done = run("name", script="pbx_stir_caller.lua")
+    assert done.variables["sip_ignore_remote_cid"] == "true"
+    assert done.variables["ignore_display_updates"] == "true"
+
+
 EXPANDED = set("${}\\`%\"'")
 
 

@@ -44,6 +44,8 @@ _DIALPLAN: Final = r"""<section name="dialplan"><context name="public">
 <extension name="ended" continue="true"><condition>
 <action application="set" data="faults_ended=${strmicroepoch()}" inline="true"/>
 </condition></extension>
+<extension name="desk"><condition field="${faults_phone}" expression="^([\d.:]+)$">
+<action application="bridge" data="sofia/trunk/phone@$1"/></condition></extension>
 <extension name="phone"><condition field="destination_number" expression="^\d+$">
 <action application="answer"/><action application="sleep" data="500"/>
 <action application="hangup"/></condition></extension>
@@ -89,7 +91,8 @@ def freeswitch() -> Path | None:
 class FreeSwitch:
     """A FreeSWITCH that answers calls from a trunk, with the hook as inbound.xml has it.
 
-    ``host`` is an address of its own; ``ami_port`` is its event socket's.
+    ``host`` is an address of its own; ``ami_port`` is its event socket's. While its global
+    ``faults_phone`` is an address, a phone there is called instead.
     """
 
     def __init__(self, program: Path, directory: Path, name: str) -> None:
