@@ -36,6 +36,7 @@ from pbx_stir.errors import (
     UsageError,
 )
 from pbx_stir.redis_backend.settings import RedisSettings
+from pbx_stir.redis_backend.settings import check_extra as check_redis_extra
 from pbx_stir.redis_backend.settings import settings as redis_settings
 from pbx_stir.services.authentication import NeverSigned
 from pbx_stir.stir import credential
@@ -319,6 +320,10 @@ def published(loaded: Loaded, signers: Sequence[Credential]) -> tuple[Publicatio
 
 def redis(loaded: Loaded, key: str, section: RedisSection) -> RedisSettings:
     """Where Redis is, with its password; ``key`` is the table's name."""
+    try:
+        check_redis_extra()
+    except ConfigurationError as error:
+        raise loaded.wrong(key, error.message, error.hint) from error
     password = ""
     if section.password_file is not None:
         password = loaded.secret(f"{key}.password_file", section.password_file)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pbx_stir.config import Loaded
 from pbx_stir.cps.origin import parse_cps_url
 from pbx_stir.cps.supply import Supply
-from pbx_stir.errors import UrlRefused, UsageError
+from pbx_stir.errors import ConfigurationError, UrlRefused, UsageError
 from pbx_stir.listen_address import parse_listen
 from pbx_stir.metrics.service import WatchedCredential
 from pbx_stir.services.used import SingleUse
@@ -20,13 +20,25 @@ from pbx_stir.stir.credential import Credential
 
 def listen(loaded: Loaded) -> tuple[str, int] | None:
     """Where metrics are given; None where nobody wants any. Raises ConfigurationError."""
-    text = loaded.values.metrics.listen
+    return _listen(loaded, "metrics.listen", loaded.values.metrics.listen)
+
+
+def listen_of_cps(loaded: Loaded) -> tuple[str, int] | None:
+    """Where those of a CPS are, as ``listen``."""
+    return _listen(loaded, "cps.metrics", loaded.values.cps.metrics)
+
+
+def _listen(loaded: Loaded, key: str, text: str | None) -> tuple[str, int] | None:
     if not text:
         return None
+    from pbx_stir.metrics.exposing import check_extra
+
     try:
-        return parse_listen(text)
-    except UsageError as error:
-        raise loaded.wrong("metrics.listen", error.message, error.hint) from error
+        where = parse_listen(text)
+        check_extra()
+    except (ConfigurationError, UsageError) as error:
+        raise loaded.wrong(key, error.message, error.hint) from error
+    return where
 
 
 def trunks(loaded: Loaded) -> frozenset[str]:

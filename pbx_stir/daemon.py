@@ -301,12 +301,10 @@ def _used_file(loaded: Loaded, part: Part) -> SingleUse:
 
 def _used_redis(loaded: Loaded, part: Part) -> SingleUse:
     where = configured.used_redis(loaded)
-    try:
-        from pbx_stir.redis_backend.connection import Connection
-        from pbx_stir.redis_backend.used import RedisUsed
-    except ImportError as error:
-        hint = "pip install 'pbx-stir[redis]'"
-        raise loaded.wrong("verification.single_use", f"needs a package: {error}", hint) from error
+    # they need an extra, which is there now
+    from pbx_stir.redis_backend.connection import Connection
+    from pbx_stir.redis_backend.used import RedisUsed
+
     connection = Connection(where)
     part.closes.append(connection.close)
     used_on_redis = RedisUsed(connection)

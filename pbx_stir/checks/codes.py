@@ -25,7 +25,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "call-log-wrong": "the call log cannot be written",
     "call-log-not-yet": "systemd makes the call log's folder when the service starts",
     "board-wrong": "a value in `[board]`, its token or its TLS files cannot be used",
-    "metrics-wrong": "`metrics.listen` is no address",
+    "metrics-wrong": "`metrics.listen` or `cps.metrics` is no address, or a package is missing",
     "publish-wrong": "no record of our numbers can be signed",
     "cover-wrong": "a value in `[cover]` cannot be used",
     "advertisement-wrong": "a value in `[[advertisement]]` cannot be used",

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from pbx_stir import configured, configured_pbxs
+from pbx_stir import configured, configured_metrics, configured_pbxs
 from pbx_stir.checks import configuration, credentials
 from pbx_stir.checks.anchors import check_anchors
 from pbx_stir.checks.asterisk import check_asterisk
@@ -24,7 +24,7 @@ from pbx_stir.checks.elsewhere import check_advertisements, check_bare_cps
 from pbx_stir.checks.event_socket import check_event_socket
 from pbx_stir.checks.presented import check_presented
 from pbx_stir.checks.private import check_private_files, check_state_files
-from pbx_stir.checks.redis import check_redis, wants_redis
+from pbx_stir.checks.redis import check_redis, check_redis_running, wants_redis
 from pbx_stir.checks.retrieval import check_retrieval
 from pbx_stir.checks.running import Check
 from pbx_stir.checks.service_user import check_readable
@@ -35,6 +35,7 @@ from pbx_stir.config import Loaded
 from pbx_stir.errors import ConfigurationError
 
 Part = TypeVar("Part")
+_CPS_METRICS: Final = ("metrics-wrong", configured_metrics.listen_of_cps)
 
 
 def files(loaded: Loaded, now: float) -> list[Check]:
@@ -51,7 +52,10 @@ def files(loaded: Loaded, now: float) -> list[Check]:
             Check("[cps]: addresses and TLS", partial(check_cps_listeners, loaded, now)),
             Check("[cps]: whom it trusts", partial(check_cps_trust, loaded, now)),
             Check("[cps]: its state folder", partial(check_cps_state, loaded)),
+            Check("[cps]: metrics", partial(configuration.check_part, loaded, _CPS_METRICS)),
         ]
+    if wants_redis(loaded):
+        checks.append(Check("Redis: as configured", partial(check_redis, loaded)))
     return checks
 
 
@@ -96,7 +100,7 @@ def connections(loaded: Loaded) -> list[Check]:
     if configuration.serves_cps(loaded):
         checks.append(Check("[cps]: does it answer", partial(check_cps_running, loaded)))
     if wants_redis(loaded):
-        checks.append(Check("Redis", partial(check_redis, loaded)))
+        checks.append(Check("Redis: does it answer", partial(check_redis_running, loaded)))
     return checks
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 from pbx_stir import configured
 from pbx_stir.checks.finding import Finding, error, warning
@@ -20,8 +20,11 @@ def wants_redis(loaded: Loaded) -> bool:
     return named or cps.workers > 1 or verification.single_use == "redis"
 
 
-async def check_redis(loaded: Loaded) -> AsyncIterator[Finding]:
-    """Give what is wrong with ``[cps.redis]``, ``[verification.redis]`` and who needs them."""
+def check_redis(loaded: Loaded) -> Iterator[Finding]:
+    """Give what is wrong with ``[cps.redis]``, ``[verification.redis]`` and who needs them.
+
+    Nothing is connected to.
+    """
     cps, verification = loaded.values.cps, loaded.values.verification
     where = place(loaded, "cps.workers")
     if cps.workers > 1 and cps.redis is None:
@@ -38,37 +41,46 @@ async def check_redis(loaded: Loaded) -> AsyncIterator[Finding]:
             place(loaded, "verification.single_use"),
             "add a table [verification.redis] with a url",
         )
-    named = {"cps.redis": cps.redis, "verification.redis": verification.redis}
-    for key, section in named.items():
+    for key, section in _named(loaded):
+        try:
+            settings = configured.redis(loaded, key, section)
+        except ConfigurationError as wrong:
+            yield from findings_of("redis-wrong", loaded.path, wrong)
+            continue
+        if not settings.tls and not all(is_loopback(one.host) for one in settings.addresses):
+            yield warning(
+                "redis-cleartext",
+                f"{key} is reached over the network without TLS: who calls whom crosses it in "
+                "clear",
+                place(loaded, key),
+                "rediss:// in its url, and tls_ca",
+            )
+
+
+async def check_redis_running(loaded: Loaded) -> AsyncIterator[Finding]:
+    """Give whether each Redis that is named answers, and is fit."""
+    for key, section in _named(loaded):
+        try:
+            settings = configured.redis(loaded, key, section)
+        except ConfigurationError:
+            # has its own finding
+            continue
+        try:
+            await _ask(settings)
+        except ConfigurationError as wrong:
+            yield error("redis-wrong", wrong.message, key, wrong.hint)
+        except StoreUnavailable as wrong:
+            hint = "requests are answered 503, and no call passes, as long as it is away"
+            yield error("redis-unreachable", wrong.message, key, hint)
+
+
+def _named(loaded: Loaded) -> Iterator[tuple[str, RedisSection]]:
+    for key, section in (
+        ("cps.redis", loaded.values.cps.redis),
+        ("verification.redis", loaded.values.verification.redis),
+    ):
         if section is not None:
-            async for found in _server(loaded, key, section):
-                yield found
-
-
-async def _server(loaded: Loaded, key: str, section: RedisSection) -> AsyncIterator[Finding]:
-    try:
-        settings = configured.redis(loaded, key, section)
-    except ConfigurationError as wrong:
-        for found in findings_of("redis-wrong", loaded.path, wrong):
-            yield found
-        return
-    if not settings.tls and not all(is_loopback(one.host) for one in settings.addresses):
-        yield warning(
-            "redis-cleartext",
-            f"{key} is reached over the network without TLS: who calls whom crosses it in clear",
-            place(loaded, key),
-            "rediss:// in its url, and tls_ca",
-        )
-    try:
-        await _ask(settings)
-    except ImportError as missing:
-        hint = "pip install 'pbx-stir[redis]'"
-        yield error("redis-wrong", f"{key} needs a package: {missing}", str(loaded.path), hint)
-    except ConfigurationError as wrong:
-        yield error("redis-wrong", wrong.message, key, wrong.hint)
-    except StoreUnavailable as wrong:
-        hint = "requests are answered 503, and no call passes, as long as it is away"
-        yield error("redis-unreachable", wrong.message, key, hint)
+            yield key, section
 
 
 async def _ask(settings: RedisSettings) -> None:

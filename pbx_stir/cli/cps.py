@@ -257,12 +257,8 @@ async def _shared(
     bare_lifetime_seconds: int,
 ) -> tuple[CpsSettings, EntryStore, EntryStore]:
     """Have on Redis what else were in memory: settings, and the stores of both listeners."""
-    try:
-        from pbx_stir.redis_backend.sharing import sharing
-    except ImportError as error:
-        raise ConfigurationError(
-            f"[cps.redis] needs a package: {error}", hint="pip install 'pbx-stir[redis]'"
-        ) from error
+    from pbx_stir.redis_backend.sharing import sharing
+
     shared = await running.enter_async_context(
         sharing(
             redis,

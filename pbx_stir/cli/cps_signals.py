@@ -78,13 +78,14 @@ class CpsFile:
 
 def check_cps(loaded: Loaded) -> None:
     """Return if a CPS can be made of it. Raises ConfigurationError, with every mistake."""
-    from pbx_stir import configured
+    from pbx_stir import configured, configured_metrics
 
     section, mistakes = loaded.values.cps, Mistakes()
-    listens = {"listen": section.listen, "bare.listen": section.bare.listen}
-    for key, listen in (listens | {"metrics": section.metrics}).items():
+    for key, listen in {"listen": section.listen, "bare.listen": section.bare.listen}.items():
         with mistakes.gathered():
             _check_listen(loaded, f"cps.{key}", listen)
+    with mistakes.gathered():
+        configured_metrics.listen_of_cps(loaded)
     with mistakes.gathered():
         anchors = configured.anchors(loaded, "cps.trust", section.trust)
         revocation(loaded, anchors)

@@ -23,6 +23,16 @@ _URL = re.compile(
 )
 
 
+def check_extra() -> None:
+    """Raise ``ConfigurationError`` where Redis' client is missing."""
+    try:
+        import redis  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError(
+            "Redis needs the package redis", hint="pip install 'pbx-stir[redis]'"
+        ) from error
+
+
 class Address(NamedTuple):
     """Where one server listens."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pbx_stir import configured_mistakes
 from pbx_stir.checks import configuration
 from pbx_stir.checks.configuration import serves_calls, serves_cps
+from pbx_stir.errors import ConfigurationError
 from tests.checks.setups import Setup, files_of
 
 
@@ -46,6 +49,50 @@ def test_each_mistake_has_its_code(setup: Setup, code: str) -> None:
     assert found.code == code
     assert found.where.startswith(str(setup.company.config))
     assert found.hint
+
+
+EXTRAS = {
+    "metrics": ("metrics-wrong", "prometheus_client", '[metrics]\nlisten = "127.0.0.1:1"\n'),
+    "dns": (
+        "enum-wrong",
+        "dns.asyncresolver",
+        '[enum]\nsuffix = "e164.example"\nnameservers = ["127.0.0.1"]\n',
+    ),
+    "proxy": ("proxy-wrong", "python_socks", ""),
+    "redis": (
+        "redis-wrong",
+        "redis",
+        '[verification.redis]\nurl = "redis://127.0.0.1:1"\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_package_that_is_missing(
+    setup: Setup, monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
+    """What the configuration needs is said, and how it is installed; else there is no finding."""
+    code, package, tables = EXTRAS[extra]
+    setup.append(f"\n{tables}")
+    if extra == "proxy":
+        setup.change("[outgoing]", '[outgoing]\nstore_proxy = "socks5://127.0.0.1:1"')
+    if extra == "redis":
+        setup.change("[verification]", '[verification]\nsingle_use = "redis"')
+    assert setup.offline() == []
+    monkeypatch.setitem(sys.modules, package, None)
+    [found] = files_of(setup.loaded)
+    assert (found.code, found.hint) == (code, f"pip install 'pbx-stir[{extra}]'")
+    with pytest.raises(ConfigurationError) as refused:
+        configured_mistakes.check(setup.loaded)
+    assert [one.hint for one in refused.value.each] == [found.hint]
+
+
+def test_every_extra_is_known() -> None:
+    """What else a configuration may need has a row above."""
+    setup = configparser.ConfigParser()
+    setup.read(Path(__file__).parents[2] / "setup.cfg")
+    needless = {"speed", "board", "test", "fuzz", "docs"}
+    assert set(setup["options.extras_require"]) - needless == set(EXTRAS)
 
 
 def test_every_mistake_of_a_section_is_said(setup: Setup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from lab.stage import free_port
 from pbx_stir import config
 from pbx_stir.checks import plan
 from pbx_stir.checks.cps_section import check_cps_running
+from pbx_stir.cli.cps_signals import check_cps
+from pbx_stir.errors import ConfigurationError
 from tests.checks.setups import DAY, NOW, codes, files_of, looked
 
 HEALTHY = """
@@ -76,6 +79,7 @@ def test_a_healthy_cps_has_no_findings(cps: CpsSetup) -> None:
         ("[cps]", '[cps]\ncrls = ["https://a.example/a.crl"]', "cps-trust-wrong"),
         ("[cps]", '[cps]\ncrls = ["none.crl"]', "cps-trust-wrong"),
         ('"state"', '"cps.toml/state"', "cps-state-dir"),
+        ("[cps]", '[cps]\nmetrics = "nowhere"', "metrics-wrong"),
         ("[cps]", '[cps]\nbare = { listen = "nowhere" }', "cps-wrong"),
         ("[cps]", '[cps]\nbare = { listen = "127.0.0.1:1", key = "x" }', "cps-tls-wrong"),
     ],
@@ -89,6 +93,26 @@ def test_a_key_that_everybody_may_read(cps: CpsSetup) -> None:
     """As any other private key."""
     (cps.folder / "cps.key").chmod(0o644)
     assert cps.offline() == ["key-readable-by-all"]
+
+
+@pytest.mark.parametrize(
+    ("table", "package", "code"),
+    [
+        ('metrics = "127.0.0.1:1"', "prometheus_client", "metrics-wrong"),
+        ('redis = { url = "redis://127.0.0.1:1" }', "redis", "redis-wrong"),
+    ],
+)
+def test_a_package_that_is_missing(
+    cps: CpsSetup, monkeypatch: pytest.MonkeyPatch, table: str, package: str, code: str
+) -> None:
+    """The CPS would not start; nothing is connected to for it."""
+    assert cps.offline("[cps]", f"[cps]\n{table}") == []
+    monkeypatch.setitem(sys.modules, package, None)
+    loaded = cps.load("[cps]", f"[cps]\n{table}")
+    [found] = files_of(loaded)
+    assert (found.code, found.hint[:12]) == (code, "pip install ")
+    with pytest.raises(ConfigurationError):
+        check_cps(loaded)
 
 
 def test_times(cps: CpsSetup) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from lab.redis_servers import RedisServer, free_ports, running_redis
 from pbx_stir import config
-from pbx_stir.checks.redis import check_redis, wants_redis
+from pbx_stir.checks.redis import check_redis, check_redis_running, wants_redis
 
 
 @pytest.fixture
@@ -23,7 +24,9 @@ async def codes(folder: Path, text: str) -> list[str]:
     """What is found in a configuration."""
     path = folder / "pbx-stir.toml"
     path.write_text(text)
-    return [one.code async for one in check_redis(config.load(path))]
+    loaded = config.load(path)
+    in_files = [one.code for one in check_redis(loaded)]
+    return in_files + [one.code async for one in check_redis_running(loaded)]
 
 
 async def test_no_redis_is_no_finding(tmp_path: Path) -> None:
@@ -63,6 +66,19 @@ async def test_a_missing_table_is_found(tmp_path: Path, text: str) -> None:
 async def test_a_url_that_is_none_is_found(tmp_path: Path) -> None:
     """Nothing is connected to."""
     assert await codes(tmp_path, '[cps.redis]\nurl = "http://x"\n') == ["redis-wrong"]
+
+
+async def test_a_missing_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and without connecting to anything."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    path = tmp_path / "pbx-stir.toml"
+    for table in ("cps", "verification"):
+        path.write_text(f'[{table}.redis]\nurl = "redis://127.0.0.1:1"\n')
+        loaded = config.load(path)
+        [found] = check_redis(loaded)
+        assert (found.code, found.hint) == ("redis-wrong", "pip install 'pbx-stir[redis]'")
+        assert found.where.endswith(f"{table}.redis")
+        assert [one async for one in check_redis_running(loaded)] == []
 
 
 async def test_clear_text_over_a_network_is_found(tmp_path: Path) -> None:
