@@ -80,6 +80,7 @@ _TERMS = SqliteTerms(
     schema=_SCHEMA,
     thread="records",
     without_it="no record is given or taken",
+    lost="records and revocations are gone until their owners publish again",
     busy_seconds=BUSY_SECONDS,
     answer_seconds=ANSWER_SECONDS,
     synchronous="FULL",

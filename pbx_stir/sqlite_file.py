@@ -11,6 +11,7 @@ remove what is past.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -33,6 +34,11 @@ COMPLAINT_SECONDS: Final = 60.0
 MOST_PAGES_WAITING: Final = 16_384
 # changes come while it goes on: it takes less time each time
 _TIMES: Final = 5
+_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# damaged, no database, or one with other tables
+_OTHER: Final = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR}
+_FULL: Final = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT}
 Result = TypeVar("Result")
 Aside = Callable[[sqlite3.Connection], object]
 _log = logging.getLogger(__name__)
@@ -43,17 +49,19 @@ class SqliteTerms:
     """How one file is used.
 
     ``thread`` names its thread; ``without_it`` says in a log what does not work while it does not
-    answer. ``busy_seconds`` are waited for another process, ``answer_seconds`` for all of it.
-    ``synchronous`` is SQLite's word for what a power failure may cost. After each
-    ``changes_a_checkpoint`` the write-ahead log is brought into the file, aside; 0: now and then,
-    by whoever makes a change. ``is_of_one_boot``: nothing is forced to the disk, and the file is
-    begun anew when the machine was; where nobody knows that, ``synchronous`` holds. ``broken`` are
-    errors that what lies in the file may cause, beside SQLite's own.
+    answer, ``lost`` what goes with one that is damaged. ``busy_seconds`` are waited for another
+    process, ``answer_seconds`` for all of it. ``synchronous`` is SQLite's word for what a power
+    failure may cost. After each ``changes_a_checkpoint`` the write-ahead log is brought into the
+    file, aside; 0: now and then, by whoever makes a change. ``is_of_one_boot``: nothing is forced
+    to the disk, and the file is begun anew when the machine was; where nobody knows that,
+    ``synchronous`` holds. ``broken`` are errors that what lies in the file may cause, beside
+    SQLite's own.
     """
 
     schema: str
     thread: str
     without_it: str
+    lost: str
     busy_seconds: float
     answer_seconds: float
     synchronous: str = "NORMAL"
@@ -84,9 +92,7 @@ class SqliteFile:
         except (OSError, sqlite3.Error) as error:
             self._thread.close()
             self._unmark()
-            hint = "state_dir must be a folder that the service may write"
-            if isinstance(error, TimeoutError):
-                hint = "end the other process, then start this one"
+            hint = _remedy(error, path.name, terms.lost)
             raise ConfigurationError(f"{path}: {error}", hint=hint) from error
 
     @property
@@ -203,6 +209,20 @@ class SqliteFile:
     def _unmark(self) -> None:
         if self._mark is not None:
             self._mark.close()
+
+
+def _remedy(error: OSError | sqlite3.Error, name: str, lost: str) -> str:
+    """What to do about a file that cannot be opened."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if isinstance(error, TimeoutError) or code in _BUSY:
+        return "end the other process, then start this one"
+    if code in _OTHER:
+        files = f"{name}, {name}-wal and {name}-shm"
+        return f"stop whatever uses it, move {files} away, then start: {lost}"
+    # a full disk is an I/O error to what SQLite maps into memory
+    if code in _FULL or getattr(error, "errno", 0) in _NO_ROOM:
+        return "make room on the disk; if there is, the disk may be failing"
+    return "state_dir must be a folder that the service may write"
 
 
 def _bring_in(database: sqlite3.Connection) -> None:

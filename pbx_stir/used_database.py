@@ -77,6 +77,7 @@ _TERMS = SqliteTerms(
     schema=_SCHEMA,
     thread="used",
     without_it="no call can pass",
+    lost="a PASSporT of the last minute may pass a second call",
     busy_seconds=BUSY_SECONDS,
     answer_seconds=ANSWER_SECONDS,
     changes_a_checkpoint=CHANGES_A_CHECKPOINT,

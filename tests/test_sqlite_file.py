@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -22,6 +25,7 @@ TERMS = SqliteTerms(
     schema="CREATE TABLE IF NOT EXISTS one (n INTEGER)",
     thread="test",
     without_it="nothing works",
+    lost="all is lost",
     busy_seconds=0.05,
     answer_seconds=0.3,
     broken=(ZeroDivisionError,),
@@ -144,8 +148,70 @@ def test_what_is_no_database_is_named(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.write_text("this is not a database, but a text of more than a hundred letters " * 9)
-    with pytest.raises(ConfigurationError, match=r"one\.sqlite"):
+    with pytest.raises(ConfigurationError, match=r"one\.sqlite") as refused:
         SqliteFile(path, TERMS)
+    assert ("all is lost" in refused.value.hint) == (kind == "text")
+    assert ("state_dir" in refused.value.hint) == (kind == "folder")
+
+
+def _no_room(*_: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("schema", "said", "remedy"),
+    [
+        ("PRAGMA max_page_count = 2; CREATE TABLE one (n); CREATE TABLE two (n)", "full", "room"),
+        ("CREATE INDEX IF NOT EXISTS i ON one (no_such)", "no_such", "move one.sqlite, "),
+        ("SELECT made_up()", "made_up", "all is lost"),
+    ],
+)
+def test_each_refusal_has_its_remedy(tmp_path: Path, schema: str, said: str, remedy: str) -> None:
+    """A full disk is no damaged file, and neither is a folder that nobody may write."""
+    SqliteFile(tmp_path / "one.sqlite", TERMS).close()
+    (tmp_path / "full").mkdir()
+    path = tmp_path / ("full" if said == "full" else "") / "one.sqlite"
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        SqliteFile(path, replace(TERMS, schema=schema))
+    assert remedy in refused.value.hint
+
+
+def test_a_file_that_another_process_holds(tmp_path: Path) -> None:
+    """Is neither damaged nor in the wrong place."""
+    other = sqlite3.connect(tmp_path / "one.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(ConfigurationError, match="locked") as refused:
+        SqliteFile(tmp_path / "one.sqlite", TERMS)
+    assert "end the other process" in refused.value.hint
+    other.close()
+
+
+def test_a_disk_without_room_for_the_file_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that fills up later."""
+    monkeypatch.setattr(SqliteFile, "_make", _no_room)
+    with pytest.raises(ConfigurationError, match="No space left") as refused:
+        SqliteFile(tmp_path / "one.sqlite", TERMS)
+    assert "room" in refused.value.hint
+
+
+def test_a_file_that_is_moved_away_is_begun_anew(tmp_path: Path) -> None:
+    """By what the error says, whatever was beside it."""
+    path = tmp_path / "one.sqlite"
+    for end in ("", "-wal", "-shm"):
+        path.with_name(path.name + end).write_bytes(os.urandom(9000))
+    with pytest.raises(ConfigurationError) as refused:
+        SqliteFile(path, TERMS)
+    names = re.findall(r"one\.sqlite(?:-\w+)?", refused.value.hint)
+    assert len(names) == 3
+    for name in names:
+        # SQLite may have removed what it laid beside it
+        with contextlib.suppress(FileNotFoundError):
+            (tmp_path / name).rename(tmp_path / f"{name}.old")
+    file = SqliteFile(path, TERMS)
+    assert _count(file) == 0
+    file.close()
 
 
 def _add(file: SqliteFile) -> None:

@@ -66,7 +66,10 @@ def _memory(state: Path, where: str) -> Iterator[Finding]:
             database.execute("SELECT count(*) FROM used").fetchone()
         free = shutil.disk_usage(state).free
     except (sqlite3.Error, OSError) as wrong:
-        hint = "stop the service, move the file away, start it again"
+        hint = (
+            "stop the service, move the file away with its -wal and -shm, start it again: a "
+            "PASSporT of the last minute may pass a second call"
+        )
         yield error("used-wrong", f"{path}: {wrong}: no call can pass", where, hint)
         return
     if free < _LEAST_FREE_OCTETS:
