@@ -92,6 +92,7 @@ def _init(args: argparse.Namespace) -> int:
     from pbx_stir.certificates import issuing
     from pbx_stir.certificates.group import fingerprint
 
+    authority_members.checked_name(args.name)
     folder = Path(args.folder)
     certificate_file, key_file = folder / "authority.pem", folder / "authority.key"
     check_free(args.force, certificate_file, key_file)

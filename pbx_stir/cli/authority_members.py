@@ -59,6 +59,7 @@ def request(args: argparse.Namespace, asked: TnAuthList) -> int:
     from pbx_stir.certificates import issuing
     from pbx_stir.certificates.requests import new_request
 
+    checked_name(args.name)
     key_file, request_file = Path(args.out + ".key"), Path(args.out + ".request")
     check_free(args.force, key_file, request_file)
     key = issuing.new_key()

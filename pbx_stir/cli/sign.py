@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
 import time
 import uuid
+from typing import Final
 
 from pbx_stir.cli.files import octets_of
 from pbx_stir.errors import ConfigurationError, Malformed, UsageError
+
+# as a configuration's credential.x5u is
+_X5U: Final = re.compile(r"https?://[!-~]{1,2000}")
+_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.origid and not args.attest:
         raise UsageError("--origid goes with --attest")
+    if args.origid and not _UUID.fullmatch(args.origid):
+        raise UsageError(f"--origid: {args.origid[:40]!r} is no UUID")
+    if not _X5U.fullmatch(args.x5u):
+        raise UsageError(f"--x5u: {args.x5u[:80]!r} is no http or https URL")
     orig = canonical("--orig", args.orig, args.country_code)
     dest = canonical("--dest", args.dest, args.country_code)
     key_pem = octets_of(args.key)

@@ -82,10 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _moment(text: str) -> float:
-    moment = float(text)
+    try:
+        moment = float(text)
+    except ValueError:
+        moment = -1.0
     # "nan" would be neither too old nor too new for any check
     if not 0 <= moment < 1 << 53:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no time in seconds since 1970")
     return moment
 
 

@@ -95,6 +95,21 @@ def test_what_cannot_be_certified_is_said(
     assert not (folder.parent / "alice.key").exists()
 
 
+@pytest.mark.parametrize("name", ["", " ", "x\x01", "x\x1b[31m", "x\u202ey", "x" * 65])
+def test_a_name_is_one_that_is_seen(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Of an authority, of who is certified, and of who asks to be; nothing is written otherwise."""
+    for action in (
+        ["init", str(folder.parent / "x")],
+        ["issue", str(folder), "--numbers", "+12125551234", "--out", str(folder.parent / "x")],
+        ["request", "--numbers", "+12125551234", "--out", str(folder.parent / "x")],
+    ):
+        assert main(["authority", *action, "--name", name]) == 2
+        assert "name" in capsys.readouterr().err
+    assert [one.name for one in folder.parent.iterdir()] == [folder.name]
+
+
 def test_without_an_authority_it_says_how_to_make_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

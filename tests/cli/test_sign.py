@@ -129,7 +129,10 @@ def test_keys_that_cannot_sign(
         (["--country-code", "x"], "--country-code"),
         (["--country-code", "1234"], "--country-code"),
         (["--origid", UUID], "--origid goes with --attest"),
-        (["--x5u", "certificates.example.com"], "x5u"),
+        (["--x5u", "certificates.example.com"], "--x5u: "),
+        (["--x5u", "javascript:1"], "--x5u: "),
+        (["--x5u", "ftp://a.example/x"], "--x5u: "),
+        (["--x5u", "https://a.example/" + "x" * 2000], "--x5u: "),
         (["--x5u", "https://a.example/x>;info=<b"], "x5u"),
         (["--x5u", "https://a.example/\r\nVia: x"], "x5u"),
         (["--at", "nan"], "--at"),
@@ -138,7 +141,10 @@ def test_keys_that_cannot_sign(
         (["--at", "9" * 30], "iat"),
         (["--at", "9" * 5000], "--at"),
         (["--attest", "D"], "--attest"),
-        (["--attest", "A", "--origid", "\udcff"], ""),
+        (["--attest", "A", "--origid", "\udcff"], "--origid: "),
+        (["--attest", "A", "--origid", "\x01"], "--origid: "),
+        (["--attest", "A", "--origid", UUID.replace("-", "")], "--origid: "),
+        (["--attest", "A", "--origid", UUID + "\n"], "--origid: "),
     ],
 )
 def test_wrong_use_is_said(
