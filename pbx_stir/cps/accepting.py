@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from pbx_stir.cps.answers import problem
+from pbx_stir.cps.answers import COMPLAINT_SECONDS, problem
 from pbx_stir.cps.limits import PeerBuckets, Places, peer_name
 from pbx_stir.cps.tally import Tally
 
@@ -59,6 +59,8 @@ class Doors:
         self._handshakes = handshakes
         self._clock = clock
         self.turned_away = 0
+        self._without_place = 0
+        self._next_complaint = float("-inf")
 
     def count_in(self, tally: Tally) -> None:
         """Let a tally show how many are in, and how many were turned away."""
@@ -76,8 +78,24 @@ class Doors:
                 return None
         if not self._places.take(peer):
             self.turned_away += 1
+            if self._places.is_full(peer):
+                self._complain()
             return None
         return Place(self._places, peer)
+
+    def _complain(self) -> None:
+        """Say that there is no room, but not each time."""
+        self._without_place += 1
+        now = self._clock()
+        if now < self._next_complaint:
+            return
+        self._next_complaint = now + COMPLAINT_SECONDS
+        _log.warning(
+            "no place for another connection, %d are open: %d turned away since this was last said",
+            len(self._places),
+            self._without_place,
+        )
+        self._without_place = 0
 
 
 class Place:

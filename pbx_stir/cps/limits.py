@@ -117,6 +117,11 @@ class Places:
         self._held[peer] = held + 1
         return True
 
+    def is_full(self, peer: str) -> bool:
+        """Say whether there is no place for a peer that holds few: for loopback, of its share."""
+        of_all = self._taken >= self._total
+        return of_all or (not peer and self._held.get(peer, 0) >= self._of_loopback)
+
     def give_back(self, peer: str) -> None:
         """Give back one place that this peer took."""
         self._taken -= 1

@@ -44,6 +44,34 @@ def test_handshakes_have_a_rate_by_peer() -> None:
     assert doors.turned_away == 1
 
 
+@pytest.mark.parametrize("address", ["192.0.2.1", "127.0.0.1"])
+def test_a_full_house_is_said(caplog: pytest.LogCaptureFixture, address: str) -> None:
+    """Once a minute, with how many were turned away since, and without saying who."""
+    moment = 5.0
+    doors = Doors(Places(16, 99), None, lambda: moment)
+    held = [doors.enter((address, 1)) for _ in range(15)]
+    if address == "192.0.2.1":
+        held.append(doors.enter((address, 1)))
+    assert all(held)
+    assert caplog.messages == []
+    for later in (0, 1, 58.9, 0.2, 1, 70):
+        moment += later
+        assert doors.enter((address, 1)) is None
+    told = [message.partition(": ") for message in caplog.messages]
+    assert [int(rest.split()[0]) for _, _, rest in told] == [1, 3, 2]
+    assert {int(before.split()[-3]) for before, _, _ in told} == {len(held)}
+    assert address not in caplog.text
+    assert doors.turned_away == 6
+
+
+def test_what_one_peer_has_too_much_of_is_not_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither its connections nor its handshakes: others are served, and it could fill the log."""
+    doors = Doors(Places(16, 1), PeerBuckets(1.0, 2.0), lambda: 100.0)
+    assert [doors.enter(("192.0.2.1", 1)) is not None for _ in range(9)] == [True] + [False] * 8
+    assert doors.turned_away == 8
+    assert caplog.messages == []
+
+
 async def _ask(port: int, context: ssl.SSLContext | None, address: str) -> bytes:
     """What a peer of this address is answered; nothing where it is hung up on."""
     try:

@@ -94,17 +94,22 @@ def test_a_peer_has_its_places_and_no_more() -> None:
     places = Places(5, 2)
     assert [places.take("a") for _ in range(3)] == [True, True, False]
     assert [places.take("b") for _ in range(3)] == [True, True, False]
+    assert not places.is_full("a")
     assert places.take("c")
     assert not places.take("d")
+    assert places.is_full("d")
     assert len(places) == 5
     places.give_back("a")
+    assert not places.is_full("d")
     assert places.take("d")
 
 
 def test_loopback_has_nearly_all_places() -> None:
     """A proxy on loopback is many peers, and still leaves room for others."""
     places = Places(32, 1)
+    assert not places.is_full("")
     assert sum(places.take("") for _ in range(40)) == 30
+    assert (places.is_full(""), places.is_full("a")) == (True, False)
     assert places.take("a")
     assert not places.take("a")
 
