@@ -71,7 +71,8 @@ INBOUND: Final[Mapping[Reason, Explanation]] = {
     ),
     Reason.DEST_MISMATCH: Explanation(
         "the signature found is for a call to another number",
-        "A signature was found that names another called number than the one this call arrived at.",
+        "A signature was found that names another called number than the one this call arrived at; "
+        "or the called number is no telephone number.",
         "If the trunk delivers a short or internal number, say in the trunk's `called` table which "
         "numbers it stands for. If the call was forwarded to you, the forwarding PBX has to sign "
         "that it forwards.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,16 @@ def test_a_word_that_is_none_of_ours_has_no_text() -> None:
     """Whoever wrote it."""
     assert of_word("gibberish") == ()
     assert of_word("") == ()
+
+
+@pytest.mark.parametrize("reason", [Reason.ORIG_MISMATCH, Reason.DEST_MISMATCH])
+def test_a_number_that_is_none_has_its_words(reason: Reason) -> None:
+    """A call that presents none has them too: the dialplan's page says so as well."""
+    rows = (Path(__file__).parents[2] / "dialplan/README.md").read_text().splitlines()
+    [row] = [one for one in rows if one.startswith(f"| `{reason.value}` |")]
+    for text in (row, INBOUND[reason].meaning):
+        assert "or the call" in text
+        assert "number is no telephone number" in text
 
 
 def test_no_word_stands_twice() -> None:
