@@ -1,4 +1,4 @@
-"""pbx_stir_caller.lua marks verified names, and leaves nothing of a caller's that deceives."""
+"""pbx_stir_caller.lua marks verified callers' names, and leaves nothing of theirs that deceives."""
 
 from __future__ import annotations
 
