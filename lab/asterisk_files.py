@@ -73,6 +73,7 @@ class Trunk:
     port: int
     context: str = "from-trunk"
     trust_id_inbound: bool = True
+    trust_connected_line: bool = False
     mark: str = ""
 
 
@@ -146,6 +147,7 @@ def pjsip_conf(host: str, port: int, name: str, trunks: Sequence[Trunk]) -> str:
     text += f"[udp]\ntype=transport\nprotocol=udp\nbind={host}:{port}\n"
     for trunk in trunks:
         trust = "yes" if trunk.trust_id_inbound else "no"
+        changing = "yes" if trunk.trust_connected_line else "no"
         mark = f"set_var=__STIR_CAME_IN={trunk.mark}\n" if trunk.mark else ""
         text += f"""[{trunk.name}]
 type=endpoint
@@ -158,6 +160,7 @@ direct_media=no
 media_address={host}
 bind_rtp_to_media_address=yes
 trust_id_inbound={trust}
+trust_connected_line={changing}
 send_pai=yes
 {mark}[{trunk.name}]
 type=aor

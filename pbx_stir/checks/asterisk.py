@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from pbx_stir import __version__
@@ -28,6 +28,7 @@ SWITCHES: Final = ("on", "off", "monitor")
 _CONTEXTS: Final = ("pbx-stir-outbound", "pbx-stir-inbound")
 _DEFAULT_USER: Final = "pbx-stir"
 _BEAT: Final = re.compile(r"[0-9a-f]{16}:([0-9]{1,12})(?:\.[0-9]*)?", re.ASCII)
+_ENDPOINT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,80}", re.ASCII)
 _MODULES: Final = {
     "app_waitforcond.so": "app_waitforcond: it came with Asterisk 16.20 and 18.6",
     "app_userevent.so": "app_userevent",
@@ -106,6 +107,9 @@ class _Asked:
         for section in self._loaded.values.trunk:
             for one in await self._trunk(section.name):
                 yield one
+            endpoints = (section.name,) if section.endpoints is None else section.endpoints
+            async for found in self._endpoints(endpoints):
+                yield found
 
     async def _dialplan(self) -> AsyncIterator[Finding]:
         missing = [
@@ -164,6 +168,24 @@ class _Asked:
             f"STIR_{way}_{name}": await self._global(f"STIR_{way}_{name}") for way in ("OUT", "IN")
         }
         return list(check_switches(switches, name, self._where, f"[globals] STIR_OUT_{name}"))
+
+    async def _endpoints(self, names: Sequence[str]) -> AsyncIterator[Finding]:
+        """PJSIP's that let a caller change his number. Those that are not there are not known."""
+        for name in names:
+            endpoint = name.removeprefix("PJSIP/")
+            if not _ENDPOINT.fullmatch(endpoint):
+                continue
+            said = [
+                await self._value(f"PJSIP_ENDPOINT({endpoint},{option})")
+                for option in ("trust_id_inbound", "trust_connected_line")
+            ]
+            if all(one in {"yes", "true"} for one in said):
+                yield error(
+                    "caller-id-not-fixed",
+                    f"endpoint {endpoint} lets a caller change his number after the verdict",
+                    self._where,
+                    f"trust_connected_line = no in [{endpoint}] of pjsip.conf, then: pjsip reload",
+                )
 
     async def _global(self, name: str) -> str:
         return await self._value(f"GLOBAL({name})")

@@ -83,6 +83,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "ami-broken": "the connection to Asterisk ended meanwhile, or went silent",
     "ami-user-differs": "the dialplan looks for a listener under another AMI user: none is held",
     "module-missing": "Asterisk lacks a module that the dialplan needs: no call is held",
+    "caller-id-not-fixed": "a trunk's endpoint lets callers change their number: none is verified",
     # FreeSWITCH
     "event-socket-cleartext": "the event socket, which has no TLS, is reached over a network",
     "event-socket-unreachable": "nobody answers there, or it is no event socket",

@@ -101,7 +101,13 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         headers=int(_matched(fields, "Headers", _HEADERS) or MOST_HEADERS),
         placed_by=placed,
         is_orphan=is_orphan,
+        caller_id_fixed=_is_fixed(_text(fields, "Fixed"), placed),
     )
+
+
+def _is_fixed(said: str, placed: str) -> bool:
+    """Whether the caller keeps the number that he has; a dialplan that does not say it is old."""
+    return said == "yes" if said or placed.startswith("PJSIP/") else True
 
 
 def listener_of(fields: Fields) -> str:

@@ -231,6 +231,19 @@ INBOUND: Final[Mapping[Reason, Explanation]] = {
         "Look at both calls, by their ids, before you rely on either.",
         ("As replayed, of which this is the other call.",),
     ),
+    Reason.CALLER_ID_NOT_FIXED: Explanation(
+        "not checked: its trunk lets the caller change his number later",
+        "The trunk's endpoint takes another number and name from the caller in the middle of the "
+        "call (a SIP UPDATE, or INVITE anew), and a verdict would stand beside those. So there is "
+        "none.",
+        "Write `trust_connected_line = no` into the trunk's endpoint in `pjsip.conf`, and reload.",
+        (
+            "The endpoint has `trust_id_inbound = yes`, and `trust_connected_line` as Asterisk "
+            "has it by default.",
+            "Asterisk has not loaded `func_pjsip_endpoint`, by which the dialplan asks.",
+        ),
+        ("pbx-stir check",),
+    ),
     Reason.OVERLOADED: Explanation(
         "not checked: too many calls at once",
         "There was too much to do at once: too many calls, or too many signatures for this "

@@ -75,6 +75,7 @@ class Reason(Enum):
     BROKEN_DIVERSION = "broken-diversion"
     REPLAYED = "replayed"
     CONTESTED = "contested"
+    CALLER_ID_NOT_FIXED = "caller-id-not-fixed"
     OVERLOADED = "overloaded"
     # outbound
     STORED = "stored"
@@ -115,6 +116,7 @@ class Call:
     may be itself. ``placed_by`` is whose channel placed it, TECHNOLOGY/ENDPOINT, whatever name the
     dialplan has for its originator; empty where the PBX does not say. ``is_orphan``: a leg of the
     PBX's own stands for a channel that has gone, so that nobody knows whose call it is.
+    ``caller_id_fixed``: not so where the PBX would let the caller give another number afterwards.
     ``identity`` are the values of the Identity headers that the call
     itself carried. ``nonce`` names the hook that waits, ``budget_ms`` how long it does, and
     ``headers`` how many Identity headers its leg can be given.
@@ -138,6 +140,7 @@ class Call:
     came_in_id: str = ""
     placed_by: str = ""
     is_orphan: bool = False
+    caller_id_fixed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

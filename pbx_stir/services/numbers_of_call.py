@@ -6,6 +6,8 @@ or, where there is nothing that a PASSporT could be compared with, the call's Ou
 
 from __future__ import annotations
 
+from typing import Final
+
 from pbx_stir.errors import MalformedNumber
 from pbx_stir.services.call import Call, Outcome, Reason
 from pbx_stir.services.candidates import Numbers
@@ -13,6 +15,10 @@ from pbx_stir.services.trunk import Callers
 from pbx_stir.services.unverified import unverified
 from pbx_stir.stir import number
 from pbx_stir.stir.sip_uri import sip_uri
+
+_NOT_FIXED: Final = (
+    "the trunk's endpoint has trust_id_inbound and trust_connected_line, or nobody can tell"
+)
 
 
 def numbers_of(call: Call, callers: Callers) -> Numbers | Outcome:
@@ -22,6 +28,9 @@ def numbers_of(call: Call, callers: Callers) -> Numbers | Outcome:
         return unverified(Reason.DISABLED, detail=f"no trunk {call.trunk!r} is configured")
     if number.is_anonymous(call.orig):
         return unverified(Reason.ANONYMOUS_CALLER)
+    # a verdict on a number that the caller may change after it would be one on any number
+    if not call.caller_id_fixed:
+        return unverified(Reason.CALLER_ID_NOT_FIXED, detail=_NOT_FIXED)
     called: tuple[str, ...] = ()
     uri = sip_uri(call.dest)
     try:

@@ -65,6 +65,21 @@ async def test_a_pbx_that_lacks_something(
     assert (one.code, bool(one.hint), one.where.startswith("pbx (127.0.0.1:")) == (code, True, True)
 
 
+@pytest.mark.parametrize(
+    ("inbound", "connected", "wrong"),
+    [("true", "yes", True), ("yes", "yes", True), ("true", "no", False), ("false", "yes", False)],
+)
+async def test_an_endpoint_that_lets_callers_change_their_number(
+    online: Setup, pbx: FakeAsterisk, inbound: str, connected: str, wrong: bool
+) -> None:
+    """An error where both options are on; one that Asterisk does not know is none."""
+    pbx.variables |= {
+        "PJSIP_ENDPOINT(carrier,trust_id_inbound)": inbound,
+        "PJSIP_ENDPOINT(carrier,trust_connected_line)": connected,
+    }
+    assert await codes(online) == (["caller-id-not-fixed"] if wrong else [])
+
+
 async def test_a_user_of_another_name(online: Setup, pbx: FakeAsterisk) -> None:
     """Is what the dialplan must look for."""
     online.change('username = "pbx-stir"', 'username = "other"')

@@ -106,6 +106,20 @@ class Phone(asyncio.DatagramProtocol):
         self._request("REFER", dialog, f"Refer-To: <{target}>\r\nReferred-By: <sip:phone@lab>\r\n")
         return (await self._final(dialog)).partition("\r\n")[0]
 
+    async def say_again(self, method: str, dialog: Dialog, asserted: str) -> str:
+        """Say in the middle of a call, by UPDATE or INVITE, who is calling: the PBX's answer.
+
+        ``asserted`` is the value of P-Asserted-Identity.
+        """
+        dialog.sequence += 1
+        said = f"P-Asserted-Identity: {asserted}\r\n"
+        body = _SDP.format(host=self.host) if method == "INVITE" else ""
+        self._request(method, dialog, said, body)
+        answer = await self._final(dialog)
+        if method == "INVITE":
+            self._request("ACK", dialog)
+        return answer.partition("\r\n")[0]
+
     async def _final(self, dialog: Dialog) -> str:
         wanted = f"{dialog.sequence} "
         async with asyncio.timeout(10):

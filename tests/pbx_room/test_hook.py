@@ -33,6 +33,7 @@ FIELDS = {
     "CameInId": "pbx-1795309815.1",
     "Originator": "",
     "Placed": "PJSIP%2Fcarrier-00000001",
+    "Fixed": "yes",
     "Identity1": quote("a.b.c;info=<https://x.example/>", safe=""),
 }
 
@@ -169,6 +170,23 @@ def test_a_name_of_the_dialplan_s_does_not_hide_whose_channel_it_is() -> None:
     """A leg inherits the originator's name from whoever has called it."""
     call = parsed(Originator="alice", Placed="PJSIP%2Fcarrier-00000001")
     assert (call.originator, call.placed_by) == (("alice",), "PJSIP/carrier")
+
+
+@pytest.mark.parametrize(
+    ("said", "placed", "is_fixed"),
+    [
+        ("yes", "PJSIP%2Fcarrier-00000001", True),
+        ("no", "PJSIP%2Fcarrier-00000001", False),
+        ("", "PJSIP%2Fcarrier-00000001", False),
+        ("maybe", "PJSIP%2Fcarrier-00000001", False),
+        ("no", "DAHDI%2F1-1", False),
+        ("", "DAHDI%2F1-1", True),
+        ("", "", True),
+    ],
+)
+def test_a_caller_who_may_change_his_number(said: str, placed: str, is_fixed: bool) -> None:
+    """On PJSIP it is fixed where the dialplan says so, elsewhere unless the dialplan denies it."""
+    assert parsed(Fixed=said, Placed=placed).caller_id_fixed is is_fixed
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,16 @@ async def test_anonymous_calls_are_not_looked_up() -> None:
     assert (outcome.verstat, outcome.reason) == (Verstat.NONE, Reason.ANONYMOUS_CALLER)
 
 
+async def test_a_caller_who_may_change_his_number_is_not_verified() -> None:
+    """Whatever he has signed: the verdict would stand beside any number that he says later."""
+    world = World()
+    world.put(world.token())
+    outcome = await verify(world, call(caller_id_fixed=False))
+    assert (outcome.verstat, outcome.reason) == (Verstat.NONE, Reason.CALLER_ID_NOT_FIXED)
+    # and his PASSporT has not been used up
+    assert (await verify(world, call())).verstat is Verstat.PASSED
+
+
 async def test_did_aliases_lead_to_the_called_number() -> None:
     """A short DNIS stands for the number that the caller dialled."""
     from dataclasses import replace
