@@ -45,7 +45,7 @@ SPEAKING: Final = 10.0
 AUDIO_SECONDS: Final = 10.0
 # seconds at each rate of the ramp, without and with audio
 _INTERVAL: Final = 1
-_SPEAKING_INTERVAL: Final = 4
+_SPEAKING_INTERVAL: Final = 3
 # the detail records and events of the last calls are still worked on
 _SETTLE_SECONDS: Final = 0.5
 _SETTLE_AFTER_TOO_MANY: Final = 3.0
