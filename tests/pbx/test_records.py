@@ -101,10 +101,13 @@ async def test_of_a_call_without_a_passport_there_is_what_there_is(sampled_calle
             assert (seen["Orig"], seen["Dest"]) == ("12125550100", "16465550100")
             assert (seen["Id"], seen["Attest"], seen["Signer"]) == ("log-3", "", "")
             assert int(seen["Ms"]) >= 0
-    row = await record_of(sampled_caller.instance, "12125550145")
-    assert (row["stir_verstat"], row["stir_reason"]) == ("No-TN-Validation", "no-passport")
-    assert (row["stir_id"], row["stir_attest"], row["stir_signer"]) == ("log-3", "", "")
-    assert row["stir_ms"].isdecimal()
+            if context == "ring":
+                # the leg has a record of its own, which may come last
+                continue
+            row = await record_of(sampled_caller.instance, "12125550145")
+            assert (row["stir_verstat"], row["stir_reason"]) == ("No-TN-Validation", "no-passport")
+            assert (row["stir_id"], row["stir_attest"], row["stir_signer"]) == ("log-3", "", "")
+            assert row["stir_ms"].isdecimal()
 
 
 async def test_nothing_of_a_verified_call_is_left_where_the_next_is_not(
