@@ -29,6 +29,7 @@ _CONTEXTS: Final = ("pbx-stir-outbound", "pbx-stir-inbound")
 _DEFAULT_USER: Final = "pbx-stir"
 _BEAT: Final = re.compile(r"[0-9a-f]{16}:([0-9]{1,12})(?:\.[0-9]*)?", re.ASCII)
 _ENDPOINT: Final = re.compile(r"[A-Za-z0-9_.\-]{1,80}", re.ASCII)
+_ASKS_ENDPOINTS: Final = "func_pjsip_endpoint.so"
 _MODULES: Final = {
     "app_waitforcond.so": "app_waitforcond: it came with Asterisk 16.20 and 18.6",
     "app_userevent.so": "app_userevent",
@@ -135,6 +136,12 @@ class _Asked:
             if await self._value(f"IFMODULE({module})") == "0":
                 what = f"Asterisk has not loaded {named}: no call is held"
                 yield error("module-missing", what, self._where, f"module load {module}")
+        if await self._value("IFMODULE(chan_pjsip.so)") != "1":
+            return
+        if await self._value(f"IFMODULE({_ASKS_ENDPOINTS})") == "0":
+            what = "Asterisk has not loaded func_pjsip_endpoint: no call by PJSIP is verified"
+            hint = f"module load {_ASKS_ENDPOINTS}"
+            yield error("caller-id-not-fixed", what, self._where, hint)
 
     async def _listener(self) -> AsyncIterator[Finding]:
         user = await self._global("STIR_AMI_USER") or _DEFAULT_USER

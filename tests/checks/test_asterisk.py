@@ -80,6 +80,15 @@ async def test_an_endpoint_that_lets_callers_change_their_number(
     assert await codes(online) == (["caller-id-not-fixed"] if wrong else [])
 
 
+@pytest.mark.parametrize(("pjsip", "wrong"), [("1", True), ("0", False)])
+async def test_a_pbx_that_cannot_ask_for_an_endpoint(
+    online: Setup, pbx: FakeAsterisk, pjsip: str, wrong: bool
+) -> None:
+    """An error on PJSIP, whose calls have no verdict then; chan_sip has no use for it."""
+    pbx.variables |= {"IFMODULE(chan_pjsip.so)": pjsip, "IFMODULE(func_pjsip_endpoint.so)": "0"}
+    assert await codes(online) == (["caller-id-not-fixed"] if wrong else [])
+
+
 async def test_a_user_of_another_name(online: Setup, pbx: FakeAsterisk) -> None:
     """Is what the dialplan must look for."""
     online.change('username = "pbx-stir"', 'username = "other"')
