@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Protocol
@@ -58,6 +59,8 @@ def main() -> int:
         "--minutes", metavar="N", type=float, default=30, help="with soak: how long (default: 30)"
     )
     arguments = parser.parse_args()
+    # a SystemExit, so that it leaves nothing running either
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         report, text = _measured(arguments)
     except (LabError, OSError, ValueError) as error:

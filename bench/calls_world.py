@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -174,15 +175,16 @@ class World:
 
     def carried(self, digit: str, *, ours: bool, ramp: Ramp, audio_seconds: float = 0.0) -> float:
         """Calls a second by one way that are carried. Raises LabError where the ramp is wrong."""
-        return ramps.carried(
+        start = partial(
+            sipp.start,
             self.folder,
             (self.pbx.host, self.pbx.sip_port),
             self.caller,
             self.numbers(digit, ours=ours, calls=_NUMBERS),
-            ramp,
             processors=self.others,
             audio_seconds=audio_seconds,
         )
+        return ramps.carried(start, ramp, audio_seconds)
 
     def held(self, digit: str, *, ours: bool) -> list[float]:
         """Seconds that each call of a way was held, as its call detail record says it."""

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,12 +21,17 @@ import msgspec
 from bench import sipp
 from lab.debian import LabError
 
+# half a second: SIP's T1, after which a request is sent again (RFC 3261, section 17.1.1.1)
+IN_TIME: Final = 0.5
 # what of an interval's calls must be answered in time
 ANSWERED_IN_TIME: Final = 0.97
 _FROM: Final = 0.7
 _TRIES: Final = 4
 # for calls that stand when SIPp is told to end
 _END_SECONDS: Final = 20.0
+
+# SIPp with these options: the folder that it writes to, and the process
+Start = Callable[[Sequence[str]], tuple[Path, subprocess.Popen[bytes]]]
 
 
 class Ramp(msgspec.Struct, frozen=True):
@@ -67,11 +72,11 @@ def judge(answered: Iterable[tuple[float, float]], ramp: Ramp, now: float) -> Ca
     in time do not count yet.
     """
     in_time = Counter(
-        int(begun // ramp.interval) for begun, waited in answered if waited <= sipp.IN_TIME
+        int(begun // ramp.interval) for begun, waited in answered if waited <= IN_TIME
     )
     rate, bad = 0.0, 0
     for one in range(ramp.intervals):
-        if (one + 1) * ramp.interval + sipp.IN_TIME > now:
+        if (one + 1) * ramp.interval + IN_TIME > now:
             return Carried(rate, ended=False)
         if in_time[one] >= ANSWERED_IN_TIME * ramp.rate(one) * ramp.interval:
             rate, bad = in_time[one] / ramp.interval, 0
@@ -82,46 +87,25 @@ def judge(answered: Iterable[tuple[float, float]], ramp: Ramp, now: float) -> Ca
     return Carried(rate, ended=False)
 
 
-def carried(
-    folder: Path,
-    pbx: tuple[str, int],
-    own: str,
-    numbers: Sequence[tuple[str, str]],
-    ramp: Ramp,
-    *,
-    processors: Sequence[int],
-    audio_seconds: float = 0.0,
-) -> float:
+def carried(start: Start, ramp: Ramp, audio_seconds: float = 0.0) -> float:
     """Calls a second that are carried, each with so many seconds of audio.
 
-    ``numbers`` are (called, calling), taken in turns. Where more is carried than the ramp has, or
-    less than it begins with, others are tried. Raises LabError where that does not help.
+    Where more is carried than the ramp has, or less than it begins with, others are tried. Raises
+    LabError where that does not help.
     """
     for _ in range(_TRIES):
-        found = _raised(
-            folder, pbx, own, numbers, ramp, processors=processors, audio_seconds=audio_seconds
-        )
+        found = _raised(start, ramp, audio_seconds)
         if found.ended and found.rate:
             return found.rate
         ramp = Ramp.around(ramp.first * (0.5 if found.ended else 2) / _FROM, ramp.interval)
     raise LabError(f"no rate was found that is carried, last by {ramp}: {found}")
 
 
-def _raised(
-    folder: Path,
-    pbx: tuple[str, int],
-    own: str,
-    numbers: Sequence[tuple[str, str]],
-    ramp: Ramp,
-    *,
-    processors: Sequence[int],
-    audio_seconds: float,
-) -> Carried:
+def _raised(start: Start, ramp: Ramp, audio_seconds: float) -> Carried:
     """What one ramp shows."""
-    run, process = sipp.start(
-        folder, pbx, own, numbers, processors=processors, audio_seconds=audio_seconds,
-        options=("-m", str(ramp.calls), "-r", str(ramp.first), "-rate_increase", str(ramp.more),
-                 "-rate_interval", f"{ramp.interval}s", "-no_rate_quit"),
+    run, process = start(
+        ("-m", str(ramp.calls), "-r", str(ramp.first), "-rate_increase", str(ramp.more),
+         "-rate_interval", f"{ramp.interval}s", "-no_rate_quit"),
     )  # fmt: skip
     found = Carried(0.0, ended=False)
     try:

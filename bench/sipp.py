@@ -85,22 +85,13 @@ BYE {target} SIP/2.0
 """
 
 
-# half a second: SIP's T1, after which a request is sent again (RFC 3261, section 17.1.1.1)
-IN_TIME: Final = 0.5
-
-
 class Calls(msgspec.Struct, frozen=True):
-    """What came of one run: calls answered, those that were not, wall seconds, INVITE to 200.
-
-    ``in_time`` were answered within half a second, ``again`` are requests that were sent again.
-    """
+    """What came of one run: calls answered, those that were not, wall seconds, INVITE to 200."""
 
     answered: int
     failed: int
     seconds: float
     latency: Latency
-    in_time: int = 0
-    again: int = 0
 
     @property
     def rate(self) -> float:
@@ -152,23 +143,17 @@ def call(
     """
     began = time.perf_counter()
     run, process = start(
-        folder, pbx, own, numbers, processors=processors, audio_seconds=audio_seconds,
-        options=("-m", str(len(numbers)), "-l", str(at_once), "-r", f"{rate:.0f}"),
+        folder, pbx, own, numbers,
+        ("-m", str(len(numbers)), "-l", str(at_once), "-r", f"{rate:.0f}"),
+        processors=processors, audio_seconds=audio_seconds,
     )  # fmt: skip
     status = process.wait(330)
     seconds = time.perf_counter() - began
     # 1: some calls failed
     if status not in {0, 1}:
         raise LabError(f"sipp ended with {status}: {(run / 'log').read_text()[-500:]}")
-    times = _times(run)
-    return Calls(
-        len(times),
-        len(numbers) - len(times),
-        seconds,
-        Latency.of(times or [0.0]),
-        sum(one <= IN_TIME for one in times),
-        _sent_again(run),
-    )
+    times = [waited for _, waited in answers(run)]
+    return Calls(len(times), len(numbers) - len(times), seconds, Latency.of(times or [0.0]))
 
 
 def start(
@@ -176,10 +161,10 @@ def start(
     pbx: tuple[str, int],
     own: str,
     numbers: Sequence[tuple[str, str]],
+    options: Sequence[str],
     *,
     processors: Sequence[int],
-    audio_seconds: float,
-    options: Sequence[str],
+    audio_seconds: float = 0.0,
 ) -> tuple[Path, subprocess.Popen[bytes]]:
     """Start SIPp as a caller: the folder that it writes to, and the process."""
     run = folder / f"calls-{time.monotonic_ns()}"
@@ -210,28 +195,14 @@ def _prepare(run: Path, numbers: Sequence[tuple[str, str]], audio_seconds: float
 
 
 def seconds_so_far(run: Path) -> int:
-    """Whole seconds that SIPp has run, by its own clock; 0 before it has written anything."""
-    found = _statistics(run).get("ElapsedTime(C)") or "00:00:00"
-    hours, minutes, seconds = found.split(":")[:3]
-    return (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
-
-
-def _sent_again(run: Path) -> int:
-    """Requests that SIPp had to send again, of a whole run."""
-    return int(_statistics(run).get("Retransmissions(C)") or 0)
-
-
-def _statistics(run: Path) -> dict[str, str]:
-    """The last whole row of SIPp's statistics; empty before there is one."""
+    """Whole seconds that SIPp has run, by its own clock; 0 before it has written a whole row."""
     file = run / "statistics.csv"
     text = file.read_text() if file.exists() else ""
     rows = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines(), delimiter=";"))
-    return rows[-1] if rows else {}
-
-
-def _times(run: Path) -> list[float]:
-    """Seconds from INVITE to 200, of every call that had one."""
-    return [waited for _, waited in answers(run)]
+    if not rows:
+        return 0
+    hours, minutes, seconds = rows[-1]["ElapsedTime(C)"].split(":")[:3]
+    return (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
 
 
 def answers(run: Path) -> list[tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -77,29 +78,30 @@ def test_another_ramp_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [Carried(170.0, ended=False), Carried(0.0, ended=True), Carried(140.0, ended=True)]
 
     def raised(*of: object, **more: object) -> Carried:
-        ramp = of[4]
+        ramp = of[1]
         assert isinstance(ramp, Ramp)
         seen.append(ramp.first)
         return found[min(len(seen), len(found)) - 1]
 
     monkeypatch.setattr(ramps, "_raised", raised)
-    place = (Path(), ("127.0.0.1", 1), "127.0.0.1", [("1", "2")], RAMP)
-    assert ramps.carried(*place, processors=CORES) == 140.0
+    start = partial(sipp.start, Path(), ("127.0.0.1", 1), "127.0.0.1", (), processors=CORES)
+    assert ramps.carried(start, RAMP) == 140.0
     assert seen == [100, 200, 100]
     found[:] = [Carried(0.0, ended=True)]
     with pytest.raises(LabError, match="no rate was found"):
-        ramps.carried(*place, processors=CORES)
+        ramps.carried(start, RAMP)
 
 
 @pytest.mark.skipif(sipp.binary() is None, reason="no sipp: install Debian's package sip-tester")
 def test_a_ramp_that_is_too_low_is_an_error(tmp_path: Path) -> None:
     """A phone that answers all of them: no figure, and SIPp has ended."""
     port = free_port()
+    start = partial(
+        sipp.start, tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")],
+        processors=CORES,
+    )  # fmt: skip
     with (
         sipp.phone("127.0.0.1", port, tmp_path, CORES),
         pytest.raises(LabError, match="no rate was found"),
     ):
-        ramps.carried(
-            tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")],
-            Ramp(first=1, more=1, interval=1, intervals=1), processors=CORES,
-        )  # fmt: skip
+        ramps.carried(start, Ramp(first=1, more=1, interval=1, intervals=1))
