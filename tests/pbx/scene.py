@@ -16,12 +16,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
-import pytest
-
 from lab import asterisk
 from pbx_stir.pbx.ami import AmiConnection
 from pbx_stir.pbx.asterisk import AsteriskPbx, AsteriskSettings
 from pbx_stir.services.call import Call
+from tests.pbx.software import software_of
 
 EXTENSIONS = """
 [globals]
@@ -367,10 +366,7 @@ def started(
     suite: str, extensions: str, without_modules: Sequence[str] = ()
 ) -> Iterator[asterisk.Instance]:
     """An Asterisk that is stopped, and its folder removed, when the iterator goes on."""
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(f"no Asterisk: {reason}")
-    software = asterisk.get(suite)
+    software = software_of(suite)
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         pbx = asterisk.Instance(
             software, Path(folder), suite, extensions=extensions, without_modules=without_modules

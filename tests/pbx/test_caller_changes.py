@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from lab import asterisk
 from lab.asterisk import Instance, Trunk
 from tests.pbx.phone import Phone
 from tests.pbx.scene import Desk, calling, listening
+from tests.pbx.software import software_of
 
 pytestmark = pytest.mark.pbx
 
@@ -51,12 +51,10 @@ class Stage:
 
 
 def _stage(suite: str, without: tuple[str, ...] = ()) -> Iterator[Stage]:
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(f"no Asterisk: {reason}")
+    software = software_of(suite)
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         pbx = Instance(
-            asterisk.get(suite), Path(folder), "office", extensions=EXTENSIONS,
+            software, Path(folder), "office", extensions=EXTENSIONS,
             without_modules=without,
         )  # fmt: skip
         number, callers = random.randint(1, 250), {}

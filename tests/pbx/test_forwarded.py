@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import asterisk
 from lab.asterisk import Instance, Trunk
 from pbx_stir.services.call import Call
 from tests.pbx.phone import Phone
 from tests.pbx.scene import Caller, Desk, calling, eventually, listening
+from tests.pbx.software import software_of
 
 pytestmark = pytest.mark.pbx
 
@@ -101,10 +101,7 @@ MODULES = (
 @pytest.fixture(scope="module", params=["forky", "bullseye"], ids=["asterisk22", "asterisk16"])
 def office(request: pytest.FixtureRequest) -> Iterator[tuple[Instance, Phone]]:
     """An Asterisk with a trunk to itself, and the place of a phone."""
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(f"no Asterisk: {reason}")
-    software = asterisk.get(str(request.param))
+    software = software_of(str(request.param))
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         pbx = Instance(software, Path(folder), "office", extensions=EXTENSIONS, modules=MODULES)
         phone = Phone(f"127.251.{random.randint(1, 250)}.1", 5060, (pbx.host, pbx.sip_port))

@@ -9,6 +9,7 @@ import pytest
 
 from lab import asterisk, asterisk_files
 from pbx_stir.cli.main import main
+from tests.pbx.software import software_of
 
 pytestmark = pytest.mark.pbx
 
@@ -24,9 +25,7 @@ exten => _X.,1,NoOp()
 @pytest.fixture(params=["forky", "bullseye"], ids=["asterisk22", "asterisk16"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[asterisk.Instance]:
     """A running Asterisk that knows nothing of pbx-stir, in the folder ``a`` of a machine."""
-    if reason := asterisk.why_not():
-        pytest.skip(reason)
-    made = asterisk.Instance(asterisk.get(str(request.param)), tmp_path / "a", "a")
+    made = asterisk.Instance(software_of(str(request.param)), tmp_path / "a", "a")
     made.files = {
         "extensions.conf": EXTENSIONS,
         "manager.conf": asterisk_files.manager_conf(

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lab import asterisk, asterisk_files
+from lab import asterisk_files
 from lab.asterisk import Instance, Trunk
 from pbx_stir.certificates import issuing
 from pbx_stir.services.call import Call
 from tests.pbx.scene import EXTENSIONS, Desk, calling, listening
+from tests.pbx.software import software_of
 from tests.pbx.test_in_band import FIRST, _headers
 
 pytestmark = pytest.mark.pbx
@@ -23,16 +24,14 @@ ORIG, DEST = "12125550100", "16465550171"
 @pytest.fixture(scope="module")
 def signing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
     """An Asterisk 22 whose res_stir_shaken signs every call that leaves."""
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(reason)
+    software = software_of("forky")
     folder: Path = tmp_path_factory.mktemp("signing")
     key = issuing.new_key()
     (folder / "own.key").write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     )
     pbx = Instance(
-        asterisk.get("forky"),
+        software,
         folder / "pbx",
         "signing",
         extensions=EXTENSIONS,

@@ -19,6 +19,7 @@ from tests.pbx.scene import (
     eventually,
     listening,
 )
+from tests.pbx.software import software_of
 
 pytestmark = pytest.mark.pbx
 
@@ -36,15 +37,13 @@ CEL = "[mappings]\nMaster.csv => ${eventtype},${userdeftype},${eventextra}\n"
 @pytest.fixture(scope="module", params=["forky", "bullseye"], ids=["asterisk22", "asterisk16"])
 def sampled(request: pytest.FixtureRequest) -> Iterator[asterisk.Instance]:
     """An Asterisk whose records are configured by the samples alone."""
-    if reason := asterisk.why_not():
-        pytest.skip(f"no Asterisk: {reason}")
+    software = software_of(str(request.param))
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         files = {
             "cdr_custom.conf": (SAMPLES / "cdr_custom.conf.sample").read_text(),
             "cel.conf": (SAMPLES / "cel.conf.sample").read_text(),
             "cel_custom.conf": CEL,
         }
-        software = asterisk.get(str(request.param))
         with asterisk.Instance(
             software, Path(folder), "sampled", extensions=EXTENSIONS, files=files
         ) as pbx:

@@ -14,6 +14,7 @@ from lab.companies import tls_certificate
 from pbx_stir.errors import PbxUnavailable
 from pbx_stir.pbx.ami import AmiConnection
 from tests.pbx.scene import settings
+from tests.pbx.software import software_of
 
 pytestmark = pytest.mark.pbx
 
@@ -23,11 +24,9 @@ def secured(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[asterisk.Instance, Path]]:
     """An Asterisk whose AMI has a certificate, and the CA of it."""
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(f"no Asterisk: {reason}")
+    software = software_of(str(request.param))
     folder = tmp_path_factory.mktemp("tls")
-    pbx = asterisk.Instance(asterisk.get(str(request.param)), folder / "pbx", "secured")
+    pbx = asterisk.Instance(software, folder / "pbx", "secured")
     pbx.tls_certificate, pbx.tls_key, ca = tls_certificate(folder, "ami", [pbx.host])
     with pbx:
         yield pbx, ca

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from lab import asterisk
 from lab.asterisk import Instance, Trunk
 from pbx_stir.services import trunk
 from pbx_stir.services.call import Call
@@ -24,6 +23,7 @@ from pbx_stir.services.outside import Outside
 from pbx_stir.services.trunk import Callers
 from tests.pbx.phone import Phone
 from tests.pbx.scene import Desk, calling, listening
+from tests.pbx.software import software_of
 from tests.pbx.test_forwarded import EXTENSIONS, MALLORY, MODULES, OURS, TARGET, Scene
 
 pytestmark = pytest.mark.pbx
@@ -62,10 +62,7 @@ class Stage:
 @pytest.fixture(scope="module", params=["forky", "bullseye"], ids=["asterisk22", "asterisk16"])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """A running Asterisk. One trunk has ``set_var = __STIR_CAME_IN=on-1``, the other has not."""
-    reason = asterisk.why_not()
-    if reason:
-        pytest.skip(f"no Asterisk: {reason}")
-    software = asterisk.get(str(request.param))
+    software = software_of(str(request.param))
     with tempfile.TemporaryDirectory(prefix="pbx-stir-") as folder:
         text = EXTENSIONS + FURTHER
         pbx = Instance(software, Path(folder), "office", extensions=text, modules=MODULES)
