@@ -16,7 +16,7 @@ import pytest
 def needs_root(program: str, package: str) -> None:
     """Skip where a fault cannot be made here."""
     if os.geteuid() != 0:
-        pytest.skip(f"{program} needs root")
+        pytest.skip(f"{program} needs root: run the tests as root")
     if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is None:
         pytest.skip(f"{program} is not installed: Debian's package {package} has it")
 
@@ -43,7 +43,7 @@ def black_hole(port: int) -> Iterator[None]:
     try:
         _run("iptables", "-w", "10", "-I", "INPUT", *rule)
     except OSError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"this machine lets no packets be dropped: {error}")
     try:
         yield
     finally:
@@ -59,7 +59,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
     try:
         _run("mount", "-t", "tmpfs", "-o", options, "pbx-stir-faults", str(folder))
     except OSError as error:
-        pytest.skip(str(error))
+        pytest.skip(f"this machine lets no file system be mounted: {error}")
     try:
         yield folder
     finally:

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.debian import LabError
 from tests.faults.front import Side
-from tests.faults.pbxs import FreeSwitch, freeswitch
 from tests.faults.table import enter, story
 from tests.faults.test_listener import frozen
 from tests.faults.test_pbx import cut_in_holds, long_holds, restarted, stalled
-from tests.faults.world import Pbx, World, asterisk_of
+from tests.faults.world import World, called_freeswitch
 
 pytestmark = pytest.mark.pbx
 
@@ -20,20 +18,7 @@ pytestmark = pytest.mark.pbx
 @pytest.fixture(scope="module")
 def world(side: Side) -> Iterator[World]:
     """A's PBX is an Asterisk, B's a FreeSWITCH."""
-    try:
-        program = freeswitch()
-    except LabError as error:
-        pytest.fail(str(error))
-    if program is None:
-        pytest.skip("no FreeSWITCH in PATH, and PBX_STIR_FREESWITCH names none; Debian has none")
-
-    def pbx_of(of: World, name: str) -> Pbx:
-        if name == "a":
-            return asterisk_of(of, name)
-        return FreeSwitch(program, of.folder / "pbx-b", name)
-
-    with World(side, pbx_of=pbx_of) as running:
-        yield running
+    yield from called_freeswitch(side)
 
 
 def test_event_socket_is_cut(world: World) -> None:

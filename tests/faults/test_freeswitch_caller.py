@@ -10,12 +10,11 @@ from typing import Final
 
 import pytest
 
-from lab.debian import LabError
 from lab.processes import pbx_stir
 from tests.faults.endpoint import PHONE, Call, Endpoint
 from tests.faults.front import Side
-from tests.faults.pbxs import FreeSwitch, freeswitch
-from tests.faults.world import Pbx, World, asterisk_of
+from tests.faults.pbxs import FreeSwitch
+from tests.faults.world import World, called_freeswitch
 
 pytestmark = pytest.mark.pbx
 
@@ -36,20 +35,7 @@ CHANGES: Final = (
 @pytest.fixture(scope="module")
 def world(side: Side) -> Iterator[World]:
     """A's PBX is an Asterisk that has nothing to do, B's a FreeSWITCH."""
-    try:
-        program = freeswitch()
-    except LabError as error:
-        pytest.fail(str(error))
-    if program is None:
-        pytest.skip("no FreeSWITCH in PATH, and PBX_STIR_FREESWITCH names none; Debian has none")
-
-    def pbx_of(of: World, name: str) -> Pbx:
-        if name == "a":
-            return asterisk_of(of, name)
-        return FreeSwitch(program, of.folder / "pbx-b", name)
-
-    with World(side, pbx_of=pbx_of) as running:
-        yield running
+    yield from called_freeswitch(side)
 
 
 @dataclass(frozen=True, slots=True)

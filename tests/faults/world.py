@@ -19,9 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from lab import asterisk, asterisk_files
 from lab.asterisk import Trunk
 from lab.companies import Authority, Company, tls_certificate
+from lab.debian import LabError
 from lab.processes import Service
 from lab.redis_servers import RedisServer
 from pbx_stir.cps import wire
@@ -31,7 +34,7 @@ from pbx_stir.tokens.raw_rsa import RawSigner
 from pbx_stir.tokens.wallet import Wallet, signed, want
 from tests.faults.cps import Cps
 from tests.faults.front import Front, Side, StandIn, http
-from tests.faults.pbxs import Asterisk, FreeSwitch
+from tests.faults.pbxs import Asterisk, FreeSwitch, freeswitch
 
 Pbx = Asterisk | FreeSwitch
 NUMBERS: Final = 10_000
@@ -99,6 +102,24 @@ def asterisk_of(world: World, name: str) -> Pbx:
     """An Asterisk of that name."""
     folder = world.folder / f"pbx-{name}"
     return Asterisk(asterisk.get("forky"), folder, name, extensions=COMPANY)
+
+
+def called_freeswitch(side: Side) -> Iterator[World]:
+    """A's PBX is an Asterisk, B's a FreeSWITCH; without one the tests are skipped."""
+    try:
+        program = freeswitch()
+    except LabError as error:
+        pytest.fail(str(error))
+    if program is None:
+        pytest.skip("no FreeSWITCH in PATH, and PBX_STIR_FREESWITCH names none; Debian has none")
+
+    def pbx_of(of: World, name: str) -> Pbx:
+        if name == "a":
+            return asterisk_of(of, name)
+        return FreeSwitch(program, of.folder / "pbx-b", name)
+
+    with World(side, pbx_of=pbx_of) as running:
+        yield running
 
 
 class World:
