@@ -114,10 +114,10 @@ def cps(clock: Clock) -> Cps:
 def make(lab: Lab, clock: Clock, cps: Cps) -> Make:
     """Makes resolvers with these routes; random times are the latest possible."""
 
-    def make(*routes: Route, served: Sequence[Served] = ()) -> Resolver:
+    def make(*routes: Route, served: Sequence[Served] = (), records: Cps = cps) -> Resolver:
         return Resolver(
             routes=Routes(routes or [Route("1212", (ONE, TWO))], served),
-            records=cps,
+            records=records,
             anchors=lambda: lab.anchors,
             spc_policy=SpcPolicy(),
             epoch=clock.epoch,

@@ -25,8 +25,8 @@ from pbx_stir.errors import ConfigurationError, CpsRefused, CpsUnavailable, PbxS
 from pbx_stir.stir.certificate import SpcPolicy
 from pbx_stir.stir.number_set import NumberSet
 from pbx_stir.stir.record import Record, parse_record
+from tests.directory.resolving import NOW, Clock
 
-NOW = 1_750_000_000.0
 NUMBER = "12125551234"
 ONE, TWO = "https://one.example.net", "https://two.example.net"
 DAY = 86_400.0
@@ -58,27 +58,6 @@ class Cps:
     def records(self) -> list[Record]:
         """What was put, in order."""
         return [parse_record(token).record for _, _, token in self.put]
-
-
-class Clock:
-    """Both clocks at once, set by hand."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-
-    def epoch(self) -> float:
-        """The wall clock."""
-        return NOW + self.passed
-
-    def monotonic(self) -> float:
-        """The steady clock."""
-        return 1000.0 + self.passed
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The clocks."""
-    return Clock()
 
 
 @pytest.fixture

@@ -14,13 +14,11 @@ from pbx_stir.directory.resolver import (
     LOOKUP_SECONDS,
     NO_KEY_SECONDS,
     OTHERS_SECONDS,
-    Resolver,
 )
-from pbx_stir.directory.routes import Route, Routes
+from pbx_stir.directory.routes import Route
 from pbx_stir.directory.silence import FAILURE_SECONDS, SILENT_TIMES
 from pbx_stir.errors import CpsRefused, CpsUnavailable, MalformedAnswer, PbxStirError
 from pbx_stir.services.call import Reason
-from pbx_stir.stir.certificate import SpcPolicy
 from tests.directory.resolving import NUMBER, ONE, TWO, Clock, Cps, Make, ask
 
 
@@ -70,20 +68,12 @@ class HalfSilentCps(Cps):
 
 
 async def test_a_silent_cps_does_not_hold_up_another_ones_key(
-    lab: Any, clock: Clock, alice: Any, new_key: Any
+    make: Make, lab: Any, clock: Clock, alice: Any, new_key: Any
 ) -> None:
     """A call has the key as soon as one CPS gives it; the other is broken off at the end."""
     cps = HalfSilentCps()
     cps.tokens = {TWO: (lab.record(alice, new_key()),)}
-    resolver = Resolver(
-        routes=Routes([Route("1212", (ONE, TWO))], ()),
-        records=cps,
-        anchors=lambda: lab.anchors,
-        spc_policy=SpcPolicy(),
-        epoch=clock.epoch,
-        monotonic=clock.monotonic,
-        draw=lambda low, high: high,
-    )
+    resolver = make(records=cps)
     async with asyncio.timeout(0.9 * LOOKUP_SECONDS):
         assert (await ask(resolver, clock)).keys
     assert not cps.left.is_set()
