@@ -101,7 +101,8 @@ def parse_announcement(fields: Fields, pbx: str) -> Call:
         headers=int(_matched(fields, "Headers", _HEADERS) or MOST_HEADERS),
         placed_by=placed,
         is_orphan=is_orphan,
-        caller_id_fixed=_is_fixed(_text(fields, "Fixed"), placed),
+        caller_id_fixed=direction is Direction.OUTBOUND
+        or _is_fixed(_text(fields, "Fixed"), placed),
     )
 
 

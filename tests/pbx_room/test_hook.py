@@ -187,6 +187,8 @@ def test_a_name_of_the_dialplan_s_does_not_hide_whose_channel_it_is() -> None:
 def test_a_caller_who_may_change_his_number(said: str, placed: str, is_fixed: bool) -> None:
     """On PJSIP it is fixed where the dialplan says so, elsewhere unless the dialplan denies it."""
     assert parsed(Fixed=said, Placed=placed).caller_id_fixed is is_fixed
+    # nobody is verified who calls out
+    assert parsed(Fixed=said, Placed=placed, Dir="out").caller_id_fixed
 
 
 @pytest.mark.parametrize(
