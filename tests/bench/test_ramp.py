@@ -37,6 +37,13 @@ def test_last_interval_before_two_bad_ones_counts() -> None:
     assert judge(answers, RAMP, 100) == Carried(117.5, ended=True)
 
 
+def test_calls_that_begin_in_the_next_interval_are_not_missed() -> None:
+    """Of few calls one or two are much: SIPp begins them when the interval is just over."""
+    ramp = Ramp(first=17, more=1, interval=1, intervals=8)
+    answers = of(ramp, {0: 16 / 17, 1: 16 / 18, 2: 18 / 19, 3: 17 / 20, 4: 18 / 21})
+    assert judge(answers, ramp, 100) == Carried(18.0, ended=True)
+
+
 def test_one_bad_interval_is_forgiven() -> None:
     """A moment in which the machine stood still does not end it."""
     answers = of(RAMP, {0: 1, 1: 0.2, 2: 1, 3: 0.2, 4: 0.2})
@@ -93,8 +100,11 @@ def test_another_ramp_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(sipp.binary() is None, reason="no sipp: install Debian's package sip-tester")
-def test_a_ramp_that_is_too_low_is_an_error(tmp_path: Path) -> None:
+def test_a_ramp_that_is_too_low_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A phone that answers all of them: no figure, and SIPp has ended."""
+    monkeypatch.setattr(ramps, "_TRIES", 1)
     port = free_port()
     start = partial(
         sipp.start, tmp_path, ("127.0.0.1", port), "127.0.0.1", [("13105550001", "12125550001")],
